@@ -1,0 +1,2 @@
+//! The rules of HTTP: bytes in, events out. No sockets, no clock, no runtime.
+#![forbid(unsafe_code)]
