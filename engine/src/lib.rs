@@ -1,1 +1,13 @@
-//! Ringway, the proxy engine.
+//! Ringway's engine: a thread-per-core HTTP reverse proxy on io_uring.
+//!
+//! Rooms, top to bottom; each imports only rooms below it:
+//! `cli → process → {config, admin} → worker → listen → downstream → exchange → {route, upstream} → message →
+//! transport → ring → observe → protocol`.
+
+#![deny(unsafe_code)]
+
+pub mod listen;
+pub mod observe;
+pub mod process;
+pub mod route;
+pub mod upstream;

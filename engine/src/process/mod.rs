@@ -1,0 +1,5 @@
+//! One process: starts workers, signals, drain.
+
+mod settings;
+
+pub use settings::*;

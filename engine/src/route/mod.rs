@@ -1,0 +1,5 @@
+//! Head to route, pure.
+
+mod settings;
+
+pub use settings::*;
