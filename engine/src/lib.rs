@@ -6,6 +6,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod downstream;
 pub mod listen;
 pub mod observe;
 pub mod process;
