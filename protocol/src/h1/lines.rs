@@ -1,0 +1,223 @@
+//! The lines of a head: the start line's end and the field section (RFC 9112 §2.2, §5).
+//!
+//! Judged line by line, each once: a head that is dripped costs no more than one that comes
+//! whole, and a line that can never be valid is refused as soon as it is there.
+//! Invariant: `at` is the start of the first line not yet judged, and no line feed lies between
+//! `at` and `searched`.
+
+use crate::bytes::{self, TOKEN};
+use crate::field::FieldId;
+use crate::fields::{Field, Fields, Source};
+use crate::limits::Limits;
+use crate::span::Span;
+
+/// Why a line is no line of HTTP/1.
+#[derive(Debug, Copy, Clone, PartialEq, Eq)]
+pub enum LineError {
+    /// A line feed without the carriage return before it.
+    BareLf,
+    /// A carriage return without the line feed after it.
+    BareCr,
+    /// White space before the field's name: obs-fold, or a smuggled line (RFC 9112 §5.2).
+    LeadingSpace,
+    /// White space between name and colon (RFC 9112 §5.1).
+    SpaceBeforeColon,
+    /// A field line that begins with its colon.
+    EmptyName,
+    /// A field line without a colon.
+    MissingColon,
+    /// A byte in a name that no token holds.
+    BadName,
+    /// A control byte in a value.
+    BadValue,
+    /// The head is longer than `Limits::head_bytes`.
+    HeadTooLarge,
+    /// More field lines than `Limits::fields`.
+    TooManyFields,
+}
+
+impl LineError {
+    /// A short name for the log.
+    #[must_use]
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::BareLf => "bare_lf",
+            Self::BareCr => "bare_cr",
+            Self::LeadingSpace => "leading_space",
+            Self::SpaceBeforeColon => "space_before_colon",
+            Self::EmptyName => "empty_field_name",
+            Self::MissingColon => "missing_colon",
+            Self::BadName => "bad_field_name",
+            Self::BadValue => "bad_field_value",
+            Self::HeadTooLarge => "head_too_large",
+            Self::TooManyFields => "too_many_fields",
+        }
+    }
+}
+
+/// How far a head has been judged.
+#[derive(Debug, Copy, Clone, Default)]
+pub(crate) struct Progress {
+    pub(crate) at: usize,
+    searched: usize,
+}
+
+impl Progress {
+    /// Starts over, with the first line at `at`.
+    pub(crate) fn restart(at: usize) -> Self {
+        Self { at, searched: at }
+    }
+
+    /// The start line at `at` without its CRLF, once it is complete; then `at` is after it.
+    #[inline]
+    pub(crate) fn start_line(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+    ) -> Result<Option<Span>, LineError> {
+        let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) else {
+            self.searched = bytes.len();
+            return self.incomplete(bytes, limits);
+        };
+        let lf = self.searched + found;
+        if lf == self.at || bytes[lf - 1] != b'\r' {
+            return Err(LineError::BareLf);
+        }
+        let line = Span::new(self.at, lf - 1);
+        self.next_line(lf + 1, limits)?;
+        Ok(Some(line))
+    }
+
+    /// Judges field lines up to the empty one. True: that was there, and `at` is after it.
+    #[inline]
+    pub(crate) fn field_lines(
+        &mut self,
+        bytes: &[u8],
+        limits: &Limits,
+        fields: &mut Fields,
+    ) -> Result<bool, LineError> {
+        // A line that was incomplete the last time is not looked at again before its end is here.
+        if self.searched > self.at && memchr::memchr(b'\n', &bytes[self.searched..]).is_none() {
+            self.searched = bytes.len();
+            return Ok(self.incomplete(bytes, limits)?.is_some());
+        }
+        loop {
+            match field_line(bytes, self.at)? {
+                Line::Field(field, end) => {
+                    self.next_line(end, limits)?;
+                    if fields.list.len() >= limits.fields {
+                        return Err(LineError::TooManyFields);
+                    }
+                    fields.push(field);
+                }
+                Line::Empty(end) => {
+                    self.next_line(end, limits)?;
+                    return Ok(true);
+                }
+                Line::Incomplete => {
+                    self.searched = bytes.len();
+                    return Ok(self.incomplete(bytes, limits)?.is_some());
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn next_line(&mut self, at: usize, limits: &Limits) -> Result<(), LineError> {
+        if at > head_bytes_max(limits) {
+            return Err(LineError::HeadTooLarge);
+        }
+        *self = Self::restart(at);
+        Ok(())
+    }
+
+    #[cold]
+    fn incomplete(&self, bytes: &[u8], limits: &Limits) -> Result<Option<Span>, LineError> {
+        // At least one more byte has to come.
+        if bytes.len() >= head_bytes_max(limits) {
+            return Err(LineError::HeadTooLarge);
+        }
+        Ok(None)
+    }
+}
+
+/// Spans count in 32 bits.
+fn head_bytes_max(limits: &Limits) -> usize {
+    limits.head_bytes.min(1 << 30)
+}
+
+enum Line {
+    Field(Field, usize),
+    Empty(usize),
+    Incomplete,
+}
+
+/// The line at `at`: a field and where its line ends, the empty line, or not enough of it.
+#[inline]
+fn field_line(bytes: &[u8], at: usize) -> Result<Line, LineError> {
+    let line = &bytes[at..];
+    let Some(name_len) = line.iter().position(|&b| !bytes::is(b, TOKEN)) else {
+        return Ok(Line::Incomplete);
+    };
+    if line[name_len] != b':' || name_len == 0 {
+        return no_field(line, name_len, at);
+    }
+    let mut value_start = name_len + 1;
+    while let Some(b' ' | b'\t') = line.get(value_start) {
+        value_start += 1;
+    }
+    let line_end = value_start + bytes::value_end(&line[value_start..]);
+    match line.get(line_end..line_end + 2) {
+        Some(b"\r\n") => {}
+        _ => return no_line_end(&line[line_end..]),
+    }
+    let mut value_end = line_end;
+    while value_end > value_start && matches!(line[value_end - 1], b' ' | b'\t') {
+        value_end -= 1;
+    }
+    let id = FieldId::of(&line[..name_len]);
+    let field = Field {
+        name: Span::new(at, at + name_len),
+        value: Span::new(at + value_start, at + value_end),
+        id,
+        keep: !id.is_connection_specific(),
+        canonical: value_start == name_len + 2
+            && line[name_len + 1] == b' '
+            && value_end == line_end,
+        source: Source::Wire,
+    };
+    Ok(Line::Field(field, at + line_end + 2))
+}
+
+/// What begins like no field: the empty line, or an error.
+#[cold]
+fn no_field(line: &[u8], name_len: usize, at: usize) -> Result<Line, LineError> {
+    Err(match (line[name_len], name_len) {
+        (b'\r', 0) => match line.get(1) {
+            Some(b'\n') => return Ok(Line::Empty(at + 2)),
+            Some(_) => LineError::BareCr,
+            None => return Ok(Line::Incomplete),
+        },
+        (b'\r', _) => match line.get(name_len + 1) {
+            Some(b'\n') => LineError::MissingColon,
+            Some(_) => LineError::BareCr,
+            None => return Ok(Line::Incomplete),
+        },
+        (b'\n', _) => LineError::BareLf,
+        (b' ' | b'\t', 0) => LineError::LeadingSpace,
+        (b' ' | b'\t', _) => LineError::SpaceBeforeColon,
+        (b':', 0) => LineError::EmptyName,
+        _ => LineError::BadName,
+    })
+}
+
+/// A value's end that is no CRLF: more has to come, or an error.
+#[cold]
+fn no_line_end(rest: &[u8]) -> Result<Line, LineError> {
+    match rest {
+        [] | [b'\r'] => Ok(Line::Incomplete),
+        [b'\r', ..] => Err(LineError::BareCr),
+        [b'\n', ..] => Err(LineError::BareLf),
+        _ => Err(LineError::BadValue),
+    }
+}
