@@ -1,3 +1,5 @@
-//! The load harness.
+//! The command `ringway-bench`.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ringway_bench::cli::main()
+}

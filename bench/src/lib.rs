@@ -1,0 +1,13 @@
+//! Ringway's load harness: a load generator, a test origin, and a side-by-side comparison of proxies.
+//!
+//! It shares no code with the engine, so that one bug cannot hide in both: readiness instead of completions, its own
+//! message parsing, its own statistics.
+
+pub mod cli;
+pub mod cpus;
+pub mod http1;
+pub mod json;
+pub mod load;
+pub mod origin;
+pub mod pattern;
+mod poll;
