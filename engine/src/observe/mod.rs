@@ -1,7 +1,18 @@
 //! Per-core counters and histograms, metric names, exposition, access log.
 
+pub mod access_log;
+mod counters;
 pub mod date;
-pub mod request_id;
+mod exposition;
+mod histogram;
+mod request_id;
 mod settings;
 
+pub use counters::{
+    BAD_REQUEST_REASONS_MAX, Counter, Gauge, Refusal, Retry, UNMATCHED_LABEL, UpstreamStats,
+    WorkerStats,
+};
+pub use exposition::{CONTENT_TYPE, ProcessStats, render};
+pub use histogram::{DurationHistogram, SizeHistogram};
+pub use request_id::RequestIds;
 pub use settings::*;

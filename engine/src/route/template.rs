@@ -94,3 +94,49 @@ fn parse_segment<'a>(text: &'a str, names: &mut Vec<&'a str>) -> Result<Segment,
     names.push(name);
     Ok(segment)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(text: &str) -> Segment {
+        Segment::Static(text.as_bytes().into())
+    }
+
+    #[test]
+    fn segments_are_text_parameters_and_a_rest() {
+        let segments = parse("/users/{id}/files/{*rest}").expect("it is a template");
+        assert_eq!(
+            segments,
+            [text("users"), Segment::Param, text("files"), Segment::Rest]
+        );
+    }
+
+    #[test]
+    fn a_slash_at_the_end_is_an_empty_segment() {
+        assert_eq!(parse("/"), Ok(vec![text("")]));
+        assert_eq!(parse("/a/"), Ok(vec![text("a"), text("")]));
+    }
+
+    #[test]
+    fn what_is_not_a_template_says_why() {
+        for (template, error) in [
+            ("", TemplateError::NoLeadingSlash),
+            ("users", TemplateError::NoLeadingSlash),
+            ("/{id", TemplateError::StrayBrace),
+            ("/id}", TemplateError::StrayBrace),
+            ("/file-{id}", TemplateError::StrayBrace),
+            ("/{a}{b}", TemplateError::StrayBrace),
+            ("/{}", TemplateError::BadName),
+            ("/{*}", TemplateError::BadName),
+            ("/{a-b}", TemplateError::BadName),
+            ("/{a}/{a}", TemplateError::DuplicateName),
+            ("/{*rest}/a", TemplateError::RestNotLast),
+            ("/{*rest}/", TemplateError::RestNotLast),
+            ("/a?b", TemplateError::NotAPath),
+            ("/a#b", TemplateError::NotAPath),
+        ] {
+            assert_eq!(parse(template), Err(error), "{template}");
+        }
+    }
+}

@@ -1,0 +1,158 @@
+//! A worker's end of the access log: lines gather in a batch, batches go to the log's thread.
+//!
+//! Invariant: a worker never waits here. A batch that finds the queue full is dropped, its lines counted.
+
+use std::sync::mpsc::{SyncSender, TrySendError};
+use std::sync::{Arc, Mutex};
+
+use super::line::{self, Dates, Record};
+use crate::observe::{Format, WorkerStats};
+
+/// A batch is handed over once it has this many bytes.
+pub const BATCH_BYTES: usize = 16 * 1024;
+
+/// Batches waiting for the log's thread, from all workers; with `BATCH_BYTES` it bounds what a stuck reader can hold.
+pub const QUEUE_BATCHES_MAX: usize = 256;
+
+/// How long a line waits in a batch that does not fill, with a worker that calls `flush_if_due` once a tick.
+pub const FLUSH_AFTER_MILLIS: u64 = 100;
+
+/// A batch's space at the start: what makes it due, and one common line more.
+const BATCH_SPACE_BYTES: usize = BATCH_BYTES + 2048;
+
+/// Lines on their way, each with its line feed.
+#[derive(Debug, Default)]
+pub(super) struct Batch {
+    pub(super) bytes: Vec<u8>,
+    pub(super) lines: u64,
+}
+
+/// What goes to the log's thread.
+pub(super) enum Message {
+    /// Lines to be written.
+    Batch(Batch),
+    /// Look at what else is asked for.
+    Wake,
+}
+
+/// Batches that have been written, for the next one who needs one.
+pub(super) type Spares = Arc<Mutex<Vec<Batch>>>;
+
+/// One worker's writer.
+#[derive(Debug)]
+pub struct Writer {
+    /// `None`: the log is off.
+    queue: Option<SyncSender<Message>>,
+    spares: Spares,
+    format: Format,
+    dates: Dates,
+    batch: Batch,
+    /// When the batch's first line was appended.
+    since_unix_millis: u64,
+    stats: Arc<WorkerStats>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        queue: Option<SyncSender<Message>>,
+        spares: Spares,
+        format: Format,
+        stats: Arc<WorkerStats>,
+    ) -> Self {
+        Self {
+            batch: match queue {
+                Some(_) => Batch::with_space(),
+                None => Batch::default(),
+            },
+            queue,
+            spares,
+            format,
+            dates: Dates::default(),
+            since_unix_millis: 0,
+            stats,
+        }
+    }
+
+    /// Whether lines go anywhere; where not, a caller need not gather what a record wants.
+    pub fn is_on(&self) -> bool {
+        self.queue.is_some()
+    }
+
+    /// Appends a line, and hands the batch over where it is large enough.
+    pub fn append(&mut self, record: &Record<'_>) {
+        if self.queue.is_none() {
+            return;
+        }
+        if self.batch.lines == 0 {
+            self.since_unix_millis = record.unix_millis;
+        }
+        match self.format {
+            Format::Json => line::append_json(&mut self.batch.bytes, record, &mut self.dates),
+            Format::Text => line::append_text(&mut self.batch.bytes, record, &mut self.dates),
+        }
+        self.batch.lines += 1;
+        if self.batch.bytes.len() >= BATCH_BYTES {
+            self.flush();
+        }
+    }
+
+    /// Hands the batch over where its first line has waited long enough. For a worker's tick.
+    pub fn flush_if_due(&mut self, unix_millis: u64) {
+        // A clock that was set back makes it due as well.
+        let waited = unix_millis.checked_sub(self.since_unix_millis);
+        if self.batch.lines > 0 && waited.is_none_or(|millis| millis >= FLUSH_AFTER_MILLIS) {
+            self.flush();
+        }
+    }
+
+    /// Hands the batch over, or drops it where the log's thread has fallen behind.
+    pub fn flush(&mut self) {
+        let Some(queue) = &self.queue else { return };
+        if self.batch.lines == 0 {
+            return;
+        }
+        let next = self.spare();
+        let full = std::mem::replace(&mut self.batch, next);
+        match queue.try_send(Message::Batch(full)) {
+            Ok(()) => {}
+            Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
+                if let Message::Batch(dropped) = message {
+                    self.stats.access_log_dropped.add(dropped.lines);
+                    self.batch = dropped.emptied();
+                }
+            }
+        }
+    }
+
+    /// An empty batch: one that has been written, or a new one where there is none or another thread is at them.
+    fn spare(&self) -> Batch {
+        let spare = self
+            .spares
+            .try_lock()
+            .ok()
+            .and_then(|mut spares| spares.pop());
+        spare.unwrap_or_else(Batch::with_space)
+    }
+}
+
+impl Drop for Writer {
+    fn drop(&mut self) {
+        self.flush();
+    }
+}
+
+impl Batch {
+    fn with_space() -> Self {
+        Self {
+            bytes: Vec::with_capacity(BATCH_SPACE_BYTES),
+            lines: 0,
+        }
+    }
+
+    /// The same space, with nothing in it.
+    pub(super) fn emptied(mut self) -> Self {
+        self.bytes.clear();
+        self.lines = 0;
+        self
+    }
+}
