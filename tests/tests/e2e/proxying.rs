@@ -1,0 +1,6 @@
+//! The main job: requests and responses of every shape pass unchanged, as they come.
+
+mod bodies;
+mod continuation;
+mod upgrade;
+mod versions;
