@@ -2,8 +2,8 @@
 //!
 //! Judged line by line, each once: a head that is dripped costs no more than one that comes
 //! whole, and a line that can never be valid is refused as soon as it is there.
-//! Invariant: `at` is the start of the first line not yet judged, and no line feed lies between
-//! `at` and `searched`.
+//! Invariant: `at` is the start of the first line not yet judged, and that line does not end
+//! before `searched`.
 
 use crate::bytes::{self, TOKEN};
 use crate::field::FieldId;
@@ -96,8 +96,12 @@ impl Progress {
         limits: &Limits,
         fields: &mut Fields,
     ) -> Result<bool, LineError> {
-        // A line that was incomplete the last time is not looked at again before its end is here.
-        if self.searched > self.at && memchr::memchr(b'\n', &bytes[self.searched..]).is_none() {
+        // A line that was incomplete the last time is looked at again only when what came can
+        // end or break it: a control byte, or anything after a carriage return.
+        if self.searched > self.at
+            && bytes[self.searched - 1] != b'\r'
+            && bytes::value_end(&bytes[self.searched..]) == bytes.len() - self.searched
+        {
             self.searched = bytes.len();
             return Ok(self.incomplete(bytes, limits)?.is_some());
         }

@@ -463,3 +463,7 @@ impl From<FramingError> for RequestError {
         Self::Framing(error)
     }
 }
+
+#[cfg(test)]
+#[path = "request_tests.rs"]
+mod tests;

@@ -313,3 +313,7 @@ impl From<FramingError> for ResponseError {
         Self::Framing(error)
     }
 }
+
+#[cfg(test)]
+#[path = "response_tests.rs"]
+mod tests;
