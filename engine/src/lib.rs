@@ -10,5 +10,6 @@ pub mod downstream;
 pub mod listen;
 pub mod observe;
 pub mod process;
+pub mod ring;
 pub mod route;
 pub mod upstream;

@@ -1,0 +1,157 @@
+//! One connected socket as the reactor sees it: what is armed, what has arrived, what is still to be sent.
+//!
+//! Receiving and sending go on by themselves; a task only takes what has arrived and adds what is to go. A socket that
+//! no task looks after (an idle connection) reports what happens to it by its tag.
+
+use std::collections::VecDeque;
+use std::os::fd::RawFd;
+use std::task::Waker;
+
+use super::buffers::{Group, Lease};
+use super::limits::{INBOX_BYTES_MAX, INBOX_LEASES_MAX};
+
+/// A queue whose first place costs no allocation: most sockets never hold more than one buffer.
+#[derive(Default)]
+pub(super) struct Queue {
+    first: Option<Lease>,
+    rest: VecDeque<Lease>,
+    bytes: usize,
+}
+
+impl Queue {
+    pub(super) fn push(&mut self, lease: Lease) {
+        self.bytes += lease.len();
+        if self.first.is_none() && self.rest.is_empty() {
+            self.first = Some(lease);
+        } else {
+            self.rest.push_back(lease);
+        }
+    }
+
+    pub(super) fn push_front(&mut self, lease: Lease) {
+        self.bytes += lease.len();
+        if let Some(second) = self.first.replace(lease) {
+            self.rest.push_front(second);
+        }
+    }
+
+    pub(super) fn pop(&mut self) -> Option<Lease> {
+        let lease = self.first.take().or_else(|| self.rest.pop_front())?;
+        self.bytes -= lease.len();
+        Some(lease)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none() && self.rest.is_empty()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+/// The receive operation of a socket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Receive {
+    /// Nothing is armed.
+    Idle,
+    /// An operation waits for data.
+    Armed,
+    /// An operation was told to stop; its last completion is awaited.
+    Stopping,
+    /// No buffer was free; armed again when one comes back.
+    Starved,
+}
+
+/// What one send operation carries.
+pub(super) enum Sending {
+    Nothing,
+    One(Lease),
+    /// A gathered send; the header and vector stay where they are until it completes.
+    Many(Box<Gather>),
+}
+
+/// Buffers of a gathered send and the structures the kernel reads.
+pub(super) struct Gather {
+    pub(super) header: libc::msghdr,
+    pub(super) vector: Vec<libc::iovec>,
+    pub(super) leases: Vec<Lease>,
+}
+
+/// How a socket's receiving side ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum End {
+    Eof,
+    Error(i32),
+}
+
+pub(super) struct Entry {
+    pub(super) fd: RawFd,
+    /// Where the armed receive takes its buffers from, and where the next one will.
+    pub(super) group: Group,
+    pub(super) next_group: Group,
+    /// Whether receives are armed as multishot: once keep-alive is known.
+    pub(super) multishot: bool,
+    pub(super) receive: Receive,
+    pub(super) inbox: Queue,
+    pub(super) end: Option<End>,
+    pub(super) receive_waker: Option<Waker>,
+    pub(super) sending: Sending,
+    pub(super) outbox: Queue,
+    /// Bytes of the send in flight.
+    pub(super) sending_bytes: usize,
+    pub(super) send_error: Option<i32>,
+    pub(super) send_waker: Option<Waker>,
+    /// Whom events are reported to while no task looks after the socket.
+    pub(super) unattended: Option<u64>,
+    /// The unattended event was reported.
+    pub(super) reported: bool,
+    /// The socket is given up: closed once no operation of its own is left.
+    pub(super) closing: bool,
+    /// Bytes ever received and sent.
+    pub(super) received_total: u64,
+    pub(super) sent_total: u64,
+}
+
+impl Entry {
+    pub(super) fn new(fd: RawFd, group: Group) -> Self {
+        Self {
+            fd,
+            group,
+            next_group: group,
+            multishot: false,
+            receive: Receive::Idle,
+            inbox: Queue::default(),
+            end: None,
+            receive_waker: None,
+            sending: Sending::Nothing,
+            outbox: Queue::default(),
+            sending_bytes: 0,
+            send_error: None,
+            send_waker: None,
+            unattended: None,
+            reported: false,
+            closing: false,
+            received_total: 0,
+            sent_total: 0,
+        }
+    }
+
+    /// Whether more is waiting than one socket may have.
+    pub(super) fn inbox_full(&self) -> bool {
+        self.inbox.bytes() >= INBOX_BYTES_MAX || self.inbox.len() >= INBOX_LEASES_MAX
+    }
+
+    /// Bytes not yet taken by the kernel.
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.outbox.bytes() + self.sending_bytes
+    }
+
+    pub(super) fn send_in_flight(&self) -> bool {
+        !matches!(self.sending, Sending::Nothing)
+    }
+}
