@@ -353,3 +353,105 @@ fn method_index(method: Method) -> usize {
         Method::Other => 9,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MILLISECOND: Duration = Duration::from_millis(1);
+
+    fn stats() -> Arc<WorkerStats> {
+        WorkerStats::new(&["/users/{id}".to_owned()], &["users".to_owned()])
+    }
+
+    fn statuses(stats: &WorkerStats, route: usize, method: usize) -> Vec<(u16, u64)> {
+        let route = stats.routes().nth(route).expect("there is such a route");
+        route.pages[method]
+            .get()
+            .map(|page| page.statuses().collect())
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn requests_are_counted_by_route_method_and_status() {
+        let stats = stats();
+        stats.request_done(Some(0), Method::Get, 200, MILLISECOND, 10);
+        stats.request_done(Some(0), Method::Get, 200, MILLISECOND, 10);
+        stats.request_done(Some(0), Method::Get, 499, MILLISECOND, 0);
+        stats.request_done(Some(0), Method::Other, 599, MILLISECOND, 0);
+        assert_eq!(statuses(&stats, 0, 0), [(200, 2), (499, 1)]);
+        assert_eq!(statuses(&stats, 0, 9), [(599, 1)]);
+        assert_eq!(statuses(&stats, 1, 0), []);
+    }
+
+    #[test]
+    fn requests_without_a_route_are_unmatched() {
+        let stats = stats();
+        stats.request_done(None, Method::Get, 404, MILLISECOND, 0);
+        stats.request_done(Some(7), Method::Get, 404, MILLISECOND, 0);
+        assert_eq!(statuses(&stats, 1, 0), [(404, 2)]);
+    }
+
+    #[test]
+    fn statuses_that_are_none_are_counted_apart() {
+        let stats = stats();
+        for status in [0, 99, 600, u16::MAX] {
+            stats.request_done(None, Method::Get, status, MILLISECOND, 0);
+        }
+        let page = stats.unmatched.pages[0]
+            .get()
+            .expect("requests were counted");
+        assert_eq!(page.status_other.value(), 4);
+        assert_eq!(page.statuses().count(), 0);
+    }
+
+    #[test]
+    fn gauges_go_up_and_down() {
+        let stats = stats();
+        stats.in_flight.add(2);
+        stats.in_flight.add(-3);
+        assert_eq!(stats.in_flight.value(), -1);
+    }
+
+    #[test]
+    fn reasons_of_bad_requests_are_bounded() {
+        let stats = stats();
+        for number in 0..BAD_REQUEST_REASONS_MAX + 5 {
+            stats.bad_request(Box::leak(format!("reason_{number}").into_boxed_str()));
+        }
+        stats.bad_request("reason_1");
+        assert_eq!(stats.bad_requests[1].count.value(), 2);
+        assert_eq!(stats.bad_requests_other.value(), 5);
+    }
+
+    #[test]
+    fn methods_have_the_labels_they_are_written_with() {
+        for token in METHOD_LABELS {
+            let method = Method::of(token.as_bytes());
+            assert_eq!(METHOD_LABELS[method_index(method)], token);
+        }
+    }
+
+    #[test]
+    fn two_workers_counters_share_no_cache_line() {
+        assert_eq!(align_of::<WorkerStats>() % 128, 0);
+        assert_eq!(align_of::<Page>() % 128, 0);
+    }
+
+    #[test]
+    fn another_thread_reads_while_one_counts() {
+        let stats = stats();
+        let reader = Arc::clone(&stats);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut last = 0;
+                while last < 10_000 {
+                    let now = reader.connections_accepted.value();
+                    assert!(now >= last);
+                    last = now;
+                }
+            });
+            (0..10_000).for_each(|_| stats.connections_accepted.increment());
+        });
+    }
+}

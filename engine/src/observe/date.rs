@@ -197,3 +197,99 @@ fn put_digits(space: &mut [u8], mut value: u64) {
         value /= 10;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn imf(unix_seconds: u64) -> String {
+        String::from_utf8(DateCache::default().text(unix_seconds).to_vec()).expect("a date is text")
+    }
+
+    fn rfc3339_text(unix_millis: u64) -> String {
+        String::from_utf8(Rfc3339Cache::default().text(unix_millis).to_vec())
+            .expect("a date is text")
+    }
+
+    #[test]
+    fn the_example_of_rfc_9110_comes_out() {
+        assert_eq!(imf(784_111_777), "Sun, 06 Nov 1994 08:49:37 GMT");
+    }
+
+    #[test]
+    fn leap_days_and_ends_of_years_are_right() {
+        assert_eq!(imf(0), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(imf(951_782_400), "Tue, 29 Feb 2000 00:00:00 GMT");
+        assert_eq!(imf(1_709_251_199), "Thu, 29 Feb 2024 23:59:59 GMT");
+        assert_eq!(imf(1_709_251_200), "Fri, 01 Mar 2024 00:00:00 GMT");
+        assert_eq!(imf(1_798_761_599), "Thu, 31 Dec 2026 23:59:59 GMT");
+        assert_eq!(imf(4_107_542_400), "Mon, 01 Mar 2100 00:00:00 GMT");
+    }
+
+    #[test]
+    fn milliseconds_are_three_digits() {
+        assert_eq!(rfc3339_text(1_709_251_199_007), "2024-02-29T23:59:59.007Z");
+        assert_eq!(rfc3339_text(0), "1970-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn the_common_logs_date_comes_out() {
+        assert_eq!(
+            CommonLogCache::default().text(971_211_336),
+            b"10/Oct/2000:20:55:36 +0000"
+        );
+    }
+
+    #[test]
+    fn times_beyond_the_year_9999_are_its_last_second() {
+        assert_eq!(imf(u64::MAX), "Fri, 31 Dec 9999 23:59:59 GMT");
+        assert_eq!(&rfc3339_text(u64::MAX)[..20], "9999-12-31T23:59:59.");
+    }
+
+    #[test]
+    fn a_cache_follows_the_clock_forwards_and_back() {
+        let mut cache = Rfc3339Cache::default();
+        assert_eq!(cache.text(1_500), b"1970-01-01T00:00:01.500Z");
+        assert_eq!(cache.text(1_999), b"1970-01-01T00:00:01.999Z");
+        assert_eq!(cache.text(2_000), b"1970-01-01T00:00:02.000Z");
+        assert_eq!(cache.text(1), b"1970-01-01T00:00:00.001Z");
+    }
+
+    /// Days since 1970 by counting years and months.
+    fn reference_days(year: u64, month: usize, day: u64) -> u64 {
+        let by = |year: u64, divisor| year.is_multiple_of(divisor);
+        let leap = |year| (by(year, 4) && !by(year, 100)) || by(year, 400);
+        let lengths = |year| {
+            [
+                31,
+                if leap(year) { 29 } else { 28 },
+                31,
+                30,
+                31,
+                30,
+                31,
+                31,
+                30,
+                31,
+                30,
+                31,
+            ]
+        };
+        let years: u64 = (1970..year)
+            .map(|year| if leap(year) { 366 } else { 365 })
+            .sum();
+        years + lengths(year)[..month - 1].iter().sum::<u64>() + day - 1
+    }
+
+    proptest! {
+        #[test]
+        fn dates_count_back_to_their_days(unix_seconds in 0..=UNIX_SECONDS_MAX) {
+            let at = Civil::at(unix_seconds);
+            let days = reference_days(at.year, at.month, at.day);
+            let time = at.hour * 3600 + at.minute * 60 + at.second;
+            prop_assert_eq!(days * SECONDS_PER_DAY + time, unix_seconds);
+        }
+    }
+}

@@ -405,3 +405,6 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     // Writing to a string does not fail.
     let _ = out.write_fmt(text);
 }
+
+#[cfg(test)]
+mod tests;

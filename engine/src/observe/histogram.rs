@@ -96,3 +96,51 @@ fn size_bucket(bytes: u64) -> usize {
     let log4_rounded_up = log2_rounded_up.div_ceil(2);
     (log4_rounded_up.saturating_sub(SIZE_EXPONENT_MIN) as usize).min(SIZE_BOUNDS_BYTES.len())
 }
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// The first bound that is not below `value`, by looking at each.
+    fn reference_bucket(bounds: &[u64], value: u64) -> usize {
+        bounds.iter().filter(|&&bound| bound < value).count()
+    }
+
+    #[test]
+    fn bounds_belong_to_their_own_bucket() {
+        for (index, &bound) in DURATION_BOUNDS_NANOS.iter().enumerate() {
+            assert_eq!(duration_bucket(bound), index);
+            assert_eq!(duration_bucket(bound + 1), index + 1);
+        }
+        for (index, &bound) in SIZE_BOUNDS_BYTES.iter().enumerate() {
+            assert_eq!(size_bucket(bound), index);
+            assert_eq!(size_bucket(bound + 1), index + 1);
+        }
+    }
+
+    #[test]
+    fn size_bounds_are_64_bytes_to_a_gibibyte() {
+        assert_eq!(SIZE_BOUNDS_BYTES.first(), Some(&64));
+        assert_eq!(SIZE_BOUNDS_BYTES.last(), Some(&(1 << 30)));
+    }
+
+    #[test]
+    fn nothing_is_too_small_or_too_large() {
+        assert_eq!(duration_bucket(0), 0);
+        assert_eq!(size_bucket(0), 0);
+        assert_eq!(duration_bucket(u64::MAX), DURATION_BOUNDS_NANOS.len());
+        assert_eq!(size_bucket(u64::MAX), SIZE_BOUNDS_BYTES.len());
+        DurationHistogram::default().record(Duration::MAX);
+    }
+
+    proptest! {
+        #[test]
+        fn buckets_agree_with_a_look_at_every_bound(bits in any::<u64>(), shift in 0u32..64) {
+            let value = bits >> shift;
+            prop_assert_eq!(duration_bucket(value), reference_bucket(&DURATION_BOUNDS_NANOS, value));
+            prop_assert_eq!(size_bucket(value), reference_bucket(&SIZE_BOUNDS_BYTES, value));
+        }
+    }
+}

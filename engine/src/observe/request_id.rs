@@ -59,3 +59,48 @@ fn mix(mut value: u64) -> u64 {
     value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ (value >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn ids_are_32_lower_case_hex_digits() {
+        let id = RequestIds::new(0, 0).next_id();
+        assert!(
+            id.iter()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        );
+    }
+
+    #[test]
+    fn workers_of_one_process_never_share_an_id() {
+        let mut seen = HashSet::new();
+        for worker in 0..64 {
+            let mut ids = RequestIds::new(7, worker);
+            for _ in 0..1000 {
+                assert!(seen.insert(ids.next_id()));
+            }
+        }
+    }
+
+    #[test]
+    fn processes_with_different_seeds_give_different_ids() {
+        assert_ne!(
+            RequestIds::new(1, 0).next_id(),
+            RequestIds::new(2, 0).next_id()
+        );
+    }
+
+    #[test]
+    fn every_digit_varies() {
+        let mut ids = RequestIds::new(3, 1);
+        let all: Vec<_> = (0..1000).map(|_| ids.next_id()).collect();
+        for at in 0..32 {
+            let digits: HashSet<u8> = all.iter().map(|id| id[at]).collect();
+            assert_eq!(digits.len(), 16, "digit {at}");
+        }
+    }
+}

@@ -336,3 +336,6 @@ fn display(line: &mut Vec<u8>, value: impl fmt::Display) {
     // Writing to a vector does not fail.
     let _ = write!(line, "{value}");
 }
+
+#[cfg(test)]
+mod tests;

@@ -69,6 +69,10 @@ impl Sink {
             Destination::Stdout => Some(File::from(io::stdout().as_fd().try_clone_to_owned()?)),
             Destination::File(path) => Some(open(path)?),
         };
+        Self::with_output(settings, output)
+    }
+
+    fn with_output(settings: &Settings, output: Option<File>) -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let spares = Spares::default();
         let thread = match output {
@@ -129,8 +133,7 @@ impl Running {
         let (queue, batches) = mpsc::sync_channel(QUEUE_BATCHES_MAX);
         let (end, ended) = mpsc::sync_channel(0);
         let writing = Writing {
-            output,
-            in_a_line: false,
+            output: Output::new(output),
             shared: Arc::clone(shared),
             spares: Arc::clone(spares),
         };
@@ -151,9 +154,7 @@ impl Running {
 
 /// What the thread owns.
 struct Writing {
-    output: File,
-    /// Whether the last write ended inside a line.
-    in_a_line: bool,
+    output: Output<File>,
     shared: Arc<Shared>,
     spares: Spares,
 }
@@ -170,37 +171,55 @@ impl Writing {
             let Some(message) = message else { return };
             let replacement = lock(&self.shared.replacement).take();
             if let Some(file) = replacement {
-                self.output = file;
-                self.in_a_line = false;
+                self.output = Output::new(file);
             }
             if let Message::Batch(batch) = message {
-                self.write(&batch);
+                let lost = self.output.write_lines(&batch.bytes);
+                self.shared.lines_lost.fetch_add(lost, Ordering::Relaxed);
                 self.keep(batch);
             }
         }
     }
 
-    fn write(&mut self, batch: &Batch) {
-        let result = match self.in_a_line {
-            // The rest of that line is lost. Its start must not garble the next one.
-            true => self.write_all(b"\n"),
-            false => Ok(()),
+    /// Gives a written batch's space back to the workers.
+    fn keep(&self, batch: Batch) {
+        let batch = batch.emptied();
+        let mut spares = lock(&self.spares);
+        if spares.len() < QUEUE_BATCHES_MAX {
+            spares.push(batch);
+        }
+    }
+}
+
+/// Where lines are written, and whether the last one was whole.
+struct Output<W> {
+    inner: W,
+    in_a_line: bool,
+}
+
+impl<W: Write> Output<W> {
+    fn new(inner: W) -> Self {
+        Self {
+            inner,
+            in_a_line: false,
+        }
+    }
+
+    /// Writes whole lines, and returns how many were lost.
+    fn write_lines(&mut self, lines: &[u8]) -> u64 {
+        // The rest of a line that was cut is gone. Its start must not garble the next one.
+        let left = match self.in_a_line && self.write_all(b"\n").is_err() {
+            true => lines,
+            false => self.write_all(lines).err().unwrap_or_default(),
         };
-        let lost = match result {
-            Err(_) => batch.lines,
-            Ok(()) => match self.write_all(&batch.bytes) {
-                Ok(()) => 0,
-                Err(left) => memchr::memchr_iter(b'\n', left).count() as u64,
-            },
-        };
-        self.shared.lines_lost.fetch_add(lost, Ordering::Relaxed);
+        memchr::memchr_iter(b'\n', left).count() as u64
     }
 
     /// The error is what was not written.
     fn write_all<'a>(&mut self, bytes: &'a [u8]) -> Result<(), &'a [u8]> {
         let mut left = bytes;
         while !left.is_empty() {
-            match self.output.write(left) {
+            match self.inner.write(left) {
                 Ok(0) => return Err(left),
                 Ok(count) => {
                     self.in_a_line = left[count - 1] != b'\n';
@@ -214,15 +233,6 @@ impl Writing {
             }
         }
         Ok(())
-    }
-
-    /// Gives a written batch's space back to the workers.
-    fn keep(&self, batch: Batch) {
-        let batch = batch.emptied();
-        let mut spares = lock(&self.spares);
-        if spares.len() < QUEUE_BATCHES_MAX {
-            spares.push(batch);
-        }
     }
 }
 
@@ -241,3 +251,6 @@ fn open(path: &Path) -> io::Result<File> {
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

@@ -156,3 +156,162 @@ impl Batch {
         self
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::net::SocketAddr;
+    use std::sync::mpsc::{self, Receiver};
+    use std::time::Duration;
+
+    use super::*;
+    use crate::observe::access_log::Phases;
+
+    fn record(unix_millis: u64) -> Record<'static> {
+        Record {
+            unix_millis,
+            method: b"GET",
+            path: b"/",
+            status: 200,
+            bytes: 0,
+            duration: Duration::ZERO,
+            remote: SocketAddr::from(([192, 0, 2, 1], 1)),
+            user_agent: None,
+            request_id: b"",
+            route: None,
+            upstream: None,
+            endpoint: None,
+            attempts: 0,
+            protocol: "HTTP/1.1",
+            tls: None,
+            reused: None,
+            phases: Phases::default(),
+            error: None,
+        }
+    }
+
+    fn writer(queued_max: usize) -> (Writer, Receiver<Message>) {
+        let (queue, batches) = mpsc::sync_channel(queued_max);
+        let stats = WorkerStats::new(&[], &[]);
+        (
+            Writer::new(Some(queue), Spares::default(), Format::Json, stats),
+            batches,
+        )
+    }
+
+    /// Lines of the next batch in the queue.
+    fn lines(batches: &Receiver<Message>) -> Option<u64> {
+        match batches.try_recv().ok()? {
+            Message::Batch(batch) => Some(batch.lines),
+            Message::Wake => None,
+        }
+    }
+
+    #[test]
+    fn a_batch_goes_once_it_is_large_enough() {
+        let (mut writer, batches) = writer(8);
+        let mut appended = 0;
+        let sent = loop {
+            writer.append(&record(0));
+            appended += 1;
+            if let Some(lines) = lines(&batches) {
+                break lines;
+            }
+        };
+        assert_eq!(sent, appended);
+        assert!((10..1000).contains(&sent), "{sent}");
+    }
+
+    #[test]
+    fn a_batch_of_a_quiet_worker_goes_when_its_first_line_has_waited() {
+        let (mut writer, batches) = writer(8);
+        writer.append(&record(1000));
+        writer.append(&record(1090));
+        writer.flush_if_due(1000 + FLUSH_AFTER_MILLIS - 1);
+        assert_eq!(lines(&batches), None);
+        writer.flush_if_due(1000 + FLUSH_AFTER_MILLIS);
+        assert_eq!(lines(&batches), Some(2));
+        writer.flush_if_due(100_000);
+        assert_eq!(lines(&batches), None);
+    }
+
+    #[test]
+    fn a_clock_set_back_does_not_hold_lines() {
+        let (mut writer, batches) = writer(8);
+        writer.append(&record(100_000));
+        writer.flush_if_due(1);
+        assert_eq!(lines(&batches), Some(1));
+    }
+
+    #[test]
+    fn a_full_queue_drops_the_batch_and_counts_its_lines() {
+        let (mut writer, batches) = writer(1);
+        for _ in 0..3 {
+            writer.append(&record(0));
+            writer.append(&record(0));
+            writer.flush();
+        }
+        assert_eq!(writer.stats.access_log_dropped.value(), 4);
+        assert_eq!(lines(&batches), Some(2));
+        writer.append(&record(0));
+        writer.flush();
+        assert_eq!(lines(&batches), Some(1));
+    }
+
+    #[test]
+    fn a_log_thread_that_is_gone_drops_and_counts() {
+        let (mut writer, batches) = writer(1);
+        drop(batches);
+        writer.append(&record(0));
+        writer.flush();
+        assert_eq!(writer.stats.access_log_dropped.value(), 1);
+    }
+
+    #[test]
+    fn spaces_of_written_batches_are_used_again() {
+        let (mut writer, batches) = writer(8);
+        writer.append(&record(0));
+        let first = writer.batch.bytes.as_ptr();
+        writer.flush();
+        let Ok(Message::Batch(written)) = batches.try_recv() else {
+            panic!("a batch was sent");
+        };
+        writer
+            .spares
+            .lock()
+            .expect("nobody panicked")
+            .push(written.emptied());
+        writer.append(&record(0));
+        writer.flush();
+        assert_eq!(writer.batch.bytes.as_ptr(), first);
+    }
+
+    #[test]
+    fn spares_that_another_thread_is_at_are_not_waited_for() {
+        let (mut writer, batches) = writer(8);
+        let spares = Arc::clone(&writer.spares);
+        let held = spares.lock().expect("nobody panicked");
+        writer.append(&record(0));
+        writer.flush();
+        drop(held);
+        assert_eq!(lines(&batches), Some(1));
+    }
+
+    #[test]
+    fn a_writer_that_ends_hands_over_what_it_has() {
+        let (mut writer, batches) = writer(8);
+        writer.append(&record(0));
+        drop(writer);
+        assert_eq!(lines(&batches), Some(1));
+    }
+
+    #[test]
+    fn a_log_that_is_off_keeps_nothing() {
+        let stats = WorkerStats::new(&[], &[]);
+        let mut writer = Writer::new(None, Spares::default(), Format::Json, Arc::clone(&stats));
+        assert!(!writer.is_on());
+        writer.append(&record(0));
+        writer.flush();
+        assert_eq!(writer.batch.bytes.capacity(), 0);
+        assert_eq!(stats.access_log_dropped.value(), 0);
+    }
+}
