@@ -124,6 +124,10 @@ impl Checker<'_> {
             (Kind::Tables(table), DeValue::Array(items)) => {
                 return self.tables(key, table, items);
             }
+            (Kind::Tables(table), found @ DeValue::Table(values)) => {
+                self.table(table, values);
+                Err(mismatch(key, kind, found))
+            }
             (Kind::Named(table), DeValue::Table(entries)) => {
                 return self.named(key, table, entries);
             }
@@ -255,15 +259,15 @@ fn unknown(table: &'static Table, name: &str) -> Wrong {
         format!("[{}]", table.path)
     };
     let wrong = Wrong::new(format!("unknown key {} in {place}", quoted(name)));
-    if let Some(near) = nearest(name, table.keys.iter().map(|key| key.name)) {
-        let near = table
-            .key(near)
-            .and_then(|key| key.header())
-            .unwrap_or(near.to_owned());
-        return wrong.help(format!("did you mean `{near}`?"));
-    }
-    if let Some(home) = elsewhere(name) {
-        return wrong.help(format!("`{name}` belongs in {home}"));
+    let near = nearest(name, table.keys.iter().map(|key| key.name)).map(|near| {
+        let header = table.key(near).and_then(Key::header);
+        format!("did you mean `{}`?", header.unwrap_or(near.to_owned()))
+    });
+    let home = elsewhere(name).map(|home| format!("`{name}` belongs in {home}"));
+    match (near, home) {
+        (Some(near), Some(home)) => return wrong.help(format!("{near} Or {home}")),
+        (Some(help), None) | (None, Some(help)) => return wrong.help(help),
+        (None, None) => {}
     }
     let known: Vec<&str> = table.keys.iter().map(|key| key.name).collect();
     wrong.help(format!("the keys here are {}", known.join(", ")))

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::error::{Fault, line_and_column};
 use super::reader::{Findings, Section};
 use super::syntax::path_template;
-use crate::route::Settings;
+use crate::route::{Settings, Table, TableError};
 
 /// One fault for each route that an earlier one makes unreachable in part.
 pub(super) fn find(
@@ -34,6 +34,7 @@ pub(super) fn find(
             let there = places.entry((host, shape.clone())).or_default();
             let other = there
                 .iter()
+                .filter(|other| **other != index)
                 .find_map(|other| Some((*other, overlap(&routes[*other], route)?)));
             if let (Some((other, method)), false) = (other, told) {
                 let (line, _) = line_and_column(text, sections[other].span().start);
@@ -54,6 +55,18 @@ pub(super) fn find(
             there.push(index);
         }
     }
+}
+
+/// What the route table itself refuses, so that a file that is good here is good there.
+pub(super) fn table(routes: &[Settings], sections: &[Section<'_, '_>]) -> Option<Fault> {
+    let error = Table::new(routes).err()?;
+    let route = match error {
+        TableError::Conflict { second, .. } => second,
+        TableError::Path { route, .. }
+        | TableError::Host { route, .. }
+        | TableError::TooManyMethods { route } => route,
+    };
+    Some(Fault::new(sections[route].span(), error.to_string()))
 }
 
 /// A method both take, empty where both take every one; `None` where the methods tell them apart.

@@ -103,7 +103,7 @@ impl Errors {
         }
     }
 
-    /// The file itself cannot be read.
+    /// The file itself cannot be read: cause and remedy.
     pub(super) fn unreadable(file: &Path, wrong: Wrong) -> Self {
         let fault = Fault {
             at: None,
@@ -163,10 +163,14 @@ impl Errors {
             }
             elements.push(snippet.into());
         }
-        if let Some(help) = &fault.help {
+        let message = match (&fault.at, &fault.help) {
+            (None, Some(help)) => format!("{}; {help}", fault.message),
+            _ => fault.message.clone(),
+        };
+        if let (Some(_), Some(help)) = (&fault.at, &fault.help) {
             elements.push(Level::HELP.message(help.as_str()).into());
         }
-        let title = Level::ERROR.primary_title(fault.message.as_str());
+        let title = Level::ERROR.primary_title(message.as_str());
         renderer.render(&[title.elements(elements)])
     }
 }

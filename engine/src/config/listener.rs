@@ -216,7 +216,7 @@ static LIMITS: Table = Table {
                 max: 1 << 20,
             },
             "8192",
-            "Bytes of the request target; 414 above it. No more than head_bytes.",
+            "Bytes of the request target; 414 above it. No more than head_bytes, nor by default.",
         ),
         key(
             "body_bytes",
@@ -318,25 +318,23 @@ pub(super) fn one(
 }
 
 fn limits(section: &Section<'_, '_>, findings: &mut Findings) -> downstream::Limits {
-    let head = HeadLimits {
+    let mut head = HeadLimits {
         head_bytes: section.of("head_bytes"),
         fields: section.of("fields"),
         target_bytes: section.of("target_bytes"),
     };
-    // A wrong value reads as 0, and has its own fault.
-    if head.head_bytes > 0 && head.target_bytes > head.head_bytes {
-        let place = if section.has("target_bytes") {
-            section.value_span("target_bytes")
-        } else {
-            section.value_span("head_bytes")
-        };
+    let target = section.value_span("target_bytes");
+    let told = findings.told(&target) || findings.told(&section.value_span("head_bytes"));
+    if !section.has("target_bytes") {
+        head.target_bytes = head.target_bytes.min(head.head_bytes);
+    } else if head.target_bytes > head.head_bytes && !told {
         let bytes = |bytes: usize| show_size(bytes as u64);
         let message = format!(
             "`target_bytes` ({}) is more than `head_bytes` ({}), which holds the target",
             bytes(head.target_bytes),
             bytes(head.head_bytes)
         );
-        findings.push(Fault::new(place, message).help("lower the one or raise the other"));
+        findings.push(Fault::new(target, message).help("lower the one or raise the other"));
     }
     downstream::Limits {
         head,
@@ -356,7 +354,7 @@ pub(super) fn twice(
         let Some(first) = seen.insert(value, span) else {
             continue;
         };
-        // Within one list `check` has said so already.
+        // Within one list `check` has said so.
         if first == span
             || findings
                 .faults

@@ -28,6 +28,7 @@ use toml::de::{DeTable, Error as TomlError};
 
 pub use error::{Errors, Problem};
 pub use example::example;
+pub use process::WORKERS_MAX;
 pub use quick::{check_url, quick, read_address};
 pub use reference::reference;
 
@@ -161,6 +162,11 @@ fn rooms(root: &Section<'_, '_>, text: &str, settings: &mut Settings, findings: 
         .collect();
     settings.routes = route::read(&routes, &names, findings);
     clash::find(&settings.routes, &routes, text, findings);
+    if findings.faults.is_empty() {
+        findings
+            .faults
+            .extend(clash::table(&settings.routes, &routes));
+    }
     admin_is_alone(root, &listeners, settings, findings);
     if !root.has("listener") {
         let fault = Fault::new(0..0, "there is no listener: no client could connect");

@@ -12,7 +12,7 @@ use crate::observe;
 use crate::observe::{Destination, Format};
 
 /// Most workers: beyond it a number is a slip, not a machine.
-pub(super) const WORKERS_MAX: u64 = 1024;
+pub const WORKERS_MAX: usize = 1024;
 
 /// Longest drain: a rollout that waits longer has another problem.
 const DRAIN_MAX: Duration = Duration::from_secs(24 * 3600);
@@ -25,7 +25,7 @@ pub(super) static PROCESS: Table = Table {
             "workers",
             Kind::Integer {
                 min: 1,
-                max: WORKERS_MAX,
+                max: WORKERS_MAX as u64,
             },
             "one for each CPU this process may use",
             "8",

@@ -20,7 +20,7 @@ pub fn quick(
         .iter()
         .map(|url| address::endpoint(url).map_err(sentence))
         .collect::<Result<Vec<Endpoint>, String>>()?;
-    if workers.is_some_and(|workers| workers == 0 || workers as u64 > process::WORKERS_MAX) {
+    if workers.is_some_and(|workers| workers == 0 || workers > process::WORKERS_MAX) {
         return Err(format!("workers: it may be 1 to {}", process::WORKERS_MAX));
     }
     let mut settings = super::settings(&Section::absent(&keys::ROOT), std::path::Path::new(""));

@@ -40,6 +40,11 @@ impl Findings {
     pub(super) fn push(&mut self, fault: Fault) {
         self.faults.push(fault);
     }
+
+    /// Whether something was found at this place before.
+    pub(super) fn told(&self, span: &Range<usize>) -> bool {
+        self.faults.iter().any(|fault| fault.start() == span.start)
+    }
 }
 
 impl<'a, 'i> Section<'a, 'i> {
@@ -133,6 +138,11 @@ impl<'a, 'i> Section<'a, 'i> {
                 .filter_map(|item| Some((item.get_ref().as_table()?, item.span())))
                 .map(|(values, span)| (String::new(), Section::new(of, Some(values), span)))
                 .collect(),
+            // [name] for [[name]]: a fault that was found; it still reads as one table.
+            (Kind::Tables(of), Some(DeValue::Table(values))) => {
+                let section = Section::new(of, Some(values), self.key_span(name));
+                vec![(String::new(), section)]
+            }
             (Kind::Named(of), Some(DeValue::Table(entries))) => {
                 let mut found: Vec<_> = entries
                     .iter()

@@ -229,7 +229,19 @@ fn path_chars(text: &str, segment: &str) -> Result<(), Wrong> {
     }
     let allowed = |c: &char| c.is_ascii_alphanumeric() || "-._~%!$&'()*+,;=:@".contains(*c);
     let Some(odd) = segment.chars().find(|c| !allowed(c)) else {
-        return Ok(());
+        let escapes = segment.split('%').skip(1);
+        let hex = |escape: &str| {
+            let two = escape.as_bytes().get(..2);
+            two.is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
+        };
+        return if escapes.clone().all(hex) {
+            Ok(())
+        } else {
+            Err(
+                Wrong::new(format!("{} has a `%` that escapes nothing", quoted(text)))
+                    .help("two hex digits follow it; `%` itself is written %25"),
+            )
+        };
     };
     let wrong = Wrong::new(format!(
         "{} has {}, which is no part of a path",
@@ -422,6 +434,8 @@ mod tests {
         refused(check, "/a/../b", "dot segment");
         refused(check, "/a?b", "query");
         refused(check, "/a b", "percent-encode");
+        refused(check, "/a%2", "two hex digits");
+        assert_eq!(shape("/a%2Fb"), "/a%2Fb");
     }
 
     #[test]
