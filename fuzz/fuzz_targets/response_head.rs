@@ -1,0 +1,4 @@
+//! `ringway_fuzz::response_head`, driven by libFuzzer.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| ringway_fuzz::response_head(data));
