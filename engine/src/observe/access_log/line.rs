@@ -5,9 +5,8 @@
 //! a credential or a body never gets here.
 //! Invariant: appending allocates only where the batch's space runs out.
 
-use std::fmt;
 use std::io::Write;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use crate::observe::date::{CommonLogCache, Rfc3339Cache};
@@ -99,7 +98,7 @@ pub(super) fn append_json(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut D
     line.extend_from_slice(b",\"duration_ms\":");
     millis(line, record.duration);
     line.extend_from_slice(b",\"remote\":\"");
-    display(line, record.remote);
+    address(line, record.remote);
     line.extend_from_slice(b"\",\"ua\":");
     quoted_or_null(line, record.user_agent, USER_AGENT_BYTES_MAX);
     line.extend_from_slice(b",\"request_id\":");
@@ -138,7 +137,7 @@ pub(super) fn append_json(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut D
 /// Appends `record` as a line in the common log's order, the user agent after it, then the rest as `key=value` where it
 /// applies.
 pub(super) fn append_text(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut Dates) {
-    display(line, record.remote);
+    address(line, record.remote);
     line.extend_from_slice(b" - - [");
     line.extend_from_slice(dates.common_log.text(record.unix_millis / 1000));
     line.extend_from_slice(b"] \"");
@@ -286,7 +285,7 @@ fn bounded(text: &[u8], bytes_max: usize) -> &[u8] {
 
 #[inline]
 fn is_plain(byte: u8) -> bool {
-    matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\'
+    matches!(byte, b' '..=b'~') & (byte != b'"') & (byte != b'\\')
 }
 
 /// A JSON escape of a code point below U+10000.
@@ -332,9 +331,23 @@ fn decimal(line: &mut Vec<u8>, mut value: u64) {
     line.extend_from_slice(&digits[start..]);
 }
 
-fn display(line: &mut Vec<u8>, value: impl fmt::Display) {
-    // Writing to a vector does not fail.
-    let _ = write!(line, "{value}");
+fn address(line: &mut Vec<u8>, address: SocketAddr) {
+    match address.ip() {
+        IpAddr::V4(ip) => {
+            for (index, octet) in ip.octets().into_iter().enumerate() {
+                if index > 0 {
+                    line.push(b'.');
+                }
+                decimal(line, u64::from(octet));
+            }
+        }
+        IpAddr::V6(ip) => {
+            // Writing to a vector does not fail.
+            let _ = write!(line, "[{ip}]");
+        }
+    }
+    line.push(b':');
+    decimal(line, u64::from(address.port()));
 }
 
 #[cfg(test)]

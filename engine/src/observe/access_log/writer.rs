@@ -11,8 +11,9 @@ use crate::observe::{Format, WorkerStats};
 /// A batch is handed over once it has this many bytes.
 pub const BATCH_BYTES: usize = 16 * 1024;
 
-/// Batches waiting for the log's thread, from all workers; with `BATCH_BYTES` it bounds what a stuck reader can hold.
-pub const QUEUE_BATCHES_MAX: usize = 256;
+/// Batches waiting for the log's thread, from all workers: what a stuck reader can hold is 16 MiB. The thread competes
+/// with workers for a CPU, and half a million requests a second fill this in about 90 ms.
+pub const QUEUE_BATCHES_MAX: usize = 1024;
 
 /// How long a line waits in a batch that does not fill, with a worker that calls `flush_if_due` once a tick.
 pub const FLUSH_AFTER_MILLIS: u64 = 100;

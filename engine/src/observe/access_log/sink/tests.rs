@@ -191,7 +191,7 @@ fn piped() -> (Sink, io::PipeReader) {
 #[test]
 fn a_reader_that_is_stuck_holds_nobody_and_every_line_is_accounted_for() {
     let (sink, reader) = piped();
-    let appended = 40_000;
+    let appended = 160_000;
     // Far more than pipe and queue hold: this returns only if nothing waits.
     let dropped = append(&sink, appended);
     assert!(dropped > 0);
