@@ -7,7 +7,9 @@ use std::sync::OnceLock;
 
 /// The workspace's root.
 pub fn workspace_root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the tests are a member of a workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are a member of a workspace")
 }
 
 /// Where the binary is; built on the first call, in the profile of the tests themselves.
@@ -24,7 +26,16 @@ fn build() -> PathBuf {
     let artifacts = target.join("e2e");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args(["build", "--quiet", "--package", "ringway-engine", "--bin", "ringway", "--features", "fault-injection"])
+        .args([
+            "build",
+            "--quiet",
+            "--package",
+            "ringway-engine",
+            "--bin",
+            "ringway",
+            "--features",
+            "fault-injection",
+        ])
         .arg("--manifest-path")
         .arg(workspace_root().join("Cargo.toml"))
         .arg("--target-dir")
@@ -36,8 +47,14 @@ fn build() -> PathBuf {
         cargo.arg("--release");
         "release"
     };
-    let output = cargo.output().unwrap_or_else(|error| panic!("starting cargo: {error}"));
-    assert!(output.status.success(), "building ringway:\n{}", String::from_utf8_lossy(&output.stderr));
+    let output = cargo
+        .output()
+        .unwrap_or_else(|error| panic!("starting cargo: {error}"));
+    assert!(
+        output.status.success(),
+        "building ringway:\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     let binary = artifacts.join(profile).join("ringway");
     assert!(binary.is_file(), "cargo built no {}", binary.display());
     binary
@@ -46,5 +63,8 @@ fn build() -> PathBuf {
 /// The target directory this test was built into: `TARGET/PROFILE/deps/TEST`.
 fn target_dir() -> PathBuf {
     let test = env::current_exe().expect("a process knows its own file");
-    test.ancestors().nth(3).expect("cargo puts tests into TARGET/PROFILE/deps").to_owned()
+    test.ancestors()
+        .nth(3)
+        .expect("cargo puts tests into TARGET/PROFILE/deps")
+        .to_owned()
 }

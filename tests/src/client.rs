@@ -46,7 +46,10 @@ impl Response {
     /// The only value of its trailer `name`.
     pub fn trailer(&self, name: &str) -> Option<&str> {
         let values = values(&self.trailers, name);
-        assert!(values.len() <= 1, "trailer {name} more than once: {values:?}");
+        assert!(
+            values.len() <= 1,
+            "trailer {name} more than once: {values:?}"
+        );
         values.first().copied()
     }
 }
@@ -59,7 +62,9 @@ impl Client {
 
     /// Connects.
     pub fn try_connect(addr: SocketAddr) -> io::Result<Client> {
-        TcpStream::connect_timeout(&addr, PATIENCE).map(|stream| Client { wire: Wire::new(stream) })
+        TcpStream::connect_timeout(&addr, PATIENCE).map(|stream| Client {
+            wire: Wire::new(stream),
+        })
     }
 
     /// The bytes below.
@@ -69,12 +74,17 @@ impl Client {
 
     /// A second handle on the socket, for a thread that sends while this one reads.
     pub fn sender(&self) -> TcpStream {
-        self.wire.stream().try_clone().expect("a descriptor is free")
+        self.wire
+            .stream()
+            .try_clone()
+            .expect("a descriptor is free")
     }
 
     /// Sends all of `bytes`; panics where the peer does not take them.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
-        self.wire.send(bytes.as_ref()).expect("the peer takes what is sent");
+        self.wire
+            .send(bytes.as_ref())
+            .expect("the peer takes what is sent");
     }
 
     /// Sends what the peer takes: one that refuses early may close before the end.
@@ -103,7 +113,9 @@ impl Client {
 
     /// The head of the next response, interim ones too.
     pub fn read_head(&mut self) -> Head {
-        self.wire.read_head().unwrap_or_else(|error| panic!("no response's head: {error}"))
+        self.wire
+            .read_head()
+            .unwrap_or_else(|error| panic!("no response's head: {error}"))
     }
 
     /// The next response whose body must end cleanly; interim ones are responses like others.
@@ -113,9 +125,15 @@ impl Client {
 
     /// The next response, to a request of `method`.
     pub fn read_response_to(&mut self, method: &str) -> Response {
-        let response = self.try_response_to(method).unwrap_or_else(|error| panic!("no response: {error}"));
+        let response = self
+            .try_response_to(method)
+            .unwrap_or_else(|error| panic!("no response: {error}"));
         if let Some(failure) = &response.failure {
-            panic!("the body of {:?} failed after {} bytes: {failure}", response.head.start, response.body.len());
+            panic!(
+                "the body of {:?} failed after {} bytes: {failure}",
+                response.head.start,
+                response.body.len()
+            );
         }
         response
     }
@@ -130,11 +148,20 @@ impl Client {
         let head = self.wire.read_head()?;
         let framing = Framing::of_response(&head, method)?;
         let mut body = Vec::new();
-        let (trailers, failure) = match self.wire.pass_body(framing, &mut |piece| body.extend_from_slice(piece)) {
+        let (trailers, failure) = match self
+            .wire
+            .pass_body(framing, &mut |piece| body.extend_from_slice(piece))
+        {
             Ok(trailers) => (trailers, None),
             Err(failure) => (Vec::new(), Some(failure)),
         };
-        Ok(Response { head, framing, body, trailers, failure })
+        Ok(Response {
+            head,
+            framing,
+            body,
+            trailers,
+            failure,
+        })
     }
 
     /// Asks for `target` on a connection that stays open.
@@ -146,7 +173,11 @@ impl Client {
     /// Asserts that the peer closes now and sends nothing more. A reset counts: what was sent has been read by then.
     pub fn assert_closed(&mut self) {
         match self.wire.read_to_end() {
-            Ok(rest) => assert!(rest.is_empty(), "instead of closing: {:?}", String::from_utf8_lossy(&rest)),
+            Ok(rest) => assert!(
+                rest.is_empty(),
+                "instead of closing: {:?}",
+                String::from_utf8_lossy(&rest)
+            ),
             Err(WireError::Reset) => {}
             Err(error) => panic!("not closed: {error}"),
         }
@@ -160,8 +191,11 @@ pub fn get(target: &str) -> Vec<u8> {
 
 /// A POST of `body` by its length.
 pub fn post(target: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes =
-        format!("POST {target} HTTP/1.1\r\nHost: site.example\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut bytes = format!(
+        "POST {target} HTTP/1.1\r\nHost: site.example\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    )
+    .into_bytes();
     bytes.extend_from_slice(body);
     bytes
 }

@@ -99,30 +99,60 @@ impl Config {
     }
 
     /// Adds an `[upstream.NAME]` with these URLs as endpoints.
-    pub fn upstream(mut self, name: &str, urls: impl IntoIterator<Item = impl Into<String>>) -> Config {
-        let endpoints = urls.into_iter().map(|url| format!("\"{}\"", url.into())).collect();
-        self.upstreams.push(Upstream { name: name.to_owned(), endpoints, pool: String::new() });
+    pub fn upstream(
+        mut self,
+        name: &str,
+        urls: impl IntoIterator<Item = impl Into<String>>,
+    ) -> Config {
+        let endpoints = urls
+            .into_iter()
+            .map(|url| format!("\"{}\"", url.into()))
+            .collect();
+        self.upstreams.push(Upstream {
+            name: name.to_owned(),
+            endpoints,
+            pool: String::new(),
+        });
         self
     }
 
     /// Adds an `[upstream.NAME]` with these URLs and weights as endpoints.
     pub fn weighted(mut self, name: &str, endpoints: &[(String, u32)]) -> Config {
-        let endpoints =
-            endpoints.iter().map(|(url, weight)| format!("{{ url = \"{url}\", weight = {weight} }}")).collect();
-        self.upstreams.push(Upstream { name: name.to_owned(), endpoints, pool: String::new() });
+        let endpoints = endpoints
+            .iter()
+            .map(|(url, weight)| format!("{{ url = \"{url}\", weight = {weight} }}"))
+            .collect();
+        self.upstreams.push(Upstream {
+            name: name.to_owned(),
+            endpoints,
+            pool: String::new(),
+        });
         self
     }
 
     /// Adds lines to the `[upstream.NAME.pool]` of the upstream added last.
     pub fn pool(mut self, lines: &str) -> Config {
-        add(&mut self.upstreams.last_mut().expect("an upstream comes first").pool, lines);
+        add(
+            &mut self
+                .upstreams
+                .last_mut()
+                .expect("an upstream comes first")
+                .pool,
+            lines,
+        );
         self
     }
 
     /// The file.
     pub fn text(&self) -> String {
         let mut text = format!("[process]\nworkers = {}\n{}", self.workers, self.process);
-        let Config { log, listener, timeouts, limits, .. } = self;
+        let Config {
+            log,
+            listener,
+            timeouts,
+            limits,
+            ..
+        } = self;
         write!(
             text,
             "[admin]\nbind = \"127.0.0.1:0\"\n[log]\n{log}\n\
@@ -131,14 +161,31 @@ impl Config {
         )
         .expect("a String takes everything");
         let by_default = ["upstream = \"app\"".to_owned()];
-        let routes = if self.routes.is_empty() { &by_default[..] } else { &self.routes };
+        let routes = if self.routes.is_empty() {
+            &by_default[..]
+        } else {
+            &self.routes
+        };
         for (index, route) in routes.iter().enumerate() {
-            let name = if route.contains("name = ") { String::new() } else { format!("name = \"route-{index}\"\n") };
+            let name = if route.contains("name = ") {
+                String::new()
+            } else {
+                format!("name = \"route-{index}\"\n")
+            };
             write!(text, "[[route]]\n{name}{route}\n").expect("a String takes everything");
         }
-        for Upstream { name, endpoints, pool } in &self.upstreams {
-            write!(text, "[upstream.{name}]\nendpoints = [{}]\n[upstream.{name}.pool]\n{pool}", endpoints.join(", "))
-                .expect("a String takes everything");
+        for Upstream {
+            name,
+            endpoints,
+            pool,
+        } in &self.upstreams
+        {
+            write!(
+                text,
+                "[upstream.{name}]\nendpoints = [{}]\n[upstream.{name}.pool]\n{pool}",
+                endpoints.join(", ")
+            )
+            .expect("a String takes everything");
         }
         text
     }

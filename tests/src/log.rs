@@ -26,8 +26,12 @@ impl Lines {
         std::thread::spawn(move || {
             let mut output = BufReader::new(output);
             let mut line = Vec::new();
-            while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
-                let text = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
+            while output
+                .read_until(b'\n', &mut line)
+                .is_ok_and(|read| read > 0)
+            {
+                let text =
+                    String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned();
                 filled.change(|state| state.lines.push(text));
                 line.clear();
             }
@@ -55,11 +59,20 @@ impl Lines {
         let (state, _) = self
             .shared
             .1
-            .wait_timeout_while(self.state(), PATIENCE, |state| !state.ended && find(&state.lines).is_none())
+            .wait_timeout_while(self.state(), PATIENCE, |state| {
+                !state.ended && find(&state.lines).is_none()
+            })
             .expect("no holder of the lines panics");
         find(&state.lines).unwrap_or_else(|| {
-            let end = if state.ended { "before the end" } else { "in time" };
-            panic!("never printed {end}: {what}; only:\n{}", state.lines.join("\n"))
+            let end = if state.ended {
+                "before the end"
+            } else {
+                "in time"
+            };
+            panic!(
+                "never printed {end}: {what}; only:\n{}",
+                state.lines.join("\n")
+            )
         })
     }
 
@@ -70,7 +83,11 @@ impl Lines {
             .1
             .wait_timeout_while(self.state(), PATIENCE, |state| !state.ended)
             .expect("no holder of the lines panics");
-        assert!(state.ended, "the process goes on; it printed:\n{}", state.lines.join("\n"));
+        assert!(
+            state.ended,
+            "the process goes on; it printed:\n{}",
+            state.lines.join("\n")
+        );
     }
 }
 
@@ -115,13 +132,19 @@ impl Record {
             }
             reader.expect('}')?;
         }
-        if reader.rest.is_empty() { Ok(Record { members }) } else { Err(format!("after the object: {}", reader.rest)) }
+        if reader.rest.is_empty() {
+            Ok(Record { members })
+        } else {
+            Err(format!("after the object: {}", reader.rest))
+        }
     }
 
     /// The member `name`; panics where there is none.
     pub fn member(&self, name: &str) -> &Value {
         let found = self.members.iter().find(|(other, _)| other == name);
-        &found.unwrap_or_else(|| panic!("no {name} in {:?}", self.members)).1
+        &found
+            .unwrap_or_else(|| panic!("no {name} in {:?}", self.members))
+            .1
     }
 
     /// The member `name` as text; panics where it is not.
@@ -158,23 +181,31 @@ impl Reader<'_> {
     }
 
     fn expect(&mut self, token: char) -> Result<(), String> {
-        if self.takes(token) { Ok(()) } else { Err(format!("{token:?} expected at {:?}", self.rest)) }
+        if self.takes(token) {
+            Ok(())
+        } else {
+            Err(format!("{token:?} expected at {:?}", self.rest))
+        }
     }
 
     fn value(&mut self) -> Result<Value, String> {
         if self.rest.starts_with('"') {
             return self.text().map(Value::Text);
         }
-        let end = self.rest.find([',', '}', ' ']).ok_or("a value without end")?;
+        let end = self
+            .rest
+            .find([',', '}', ' '])
+            .ok_or("a value without end")?;
         let (word, rest) = self.rest.split_at(end);
         self.rest = rest;
         match word {
             "null" => Ok(Value::Null),
             "true" => Ok(Value::Bool(true)),
             "false" => Ok(Value::Bool(false)),
-            number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
-                number.parse().map(Value::Number).map_err(|error| format!("{number}: {error}"))
-            }
+            number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => number
+                .parse()
+                .map(Value::Number)
+                .map_err(|error| format!("{number}: {error}")),
             other => Err(format!("not a value: {other}")),
         }
     }
@@ -197,12 +228,15 @@ impl Reader<'_> {
                     't' => text.push('\t'),
                     'u' => {
                         let digits: String = characters.by_ref().take(4).collect();
-                        let code = u32::from_str_radix(&digits, 16).map_err(|error| format!("\\u{digits}: {error}"))?;
+                        let code = u32::from_str_radix(&digits, 16)
+                            .map_err(|error| format!("\\u{digits}: {error}"))?;
                         text.push(char::from_u32(code).ok_or_else(|| format!("\\u{digits}"))?);
                     }
                     other => return Err(format!("the escape \\{other}")),
                 },
-                control if control.is_control() => return Err(format!("a control character, {:x}", u32::from(control))),
+                control if control.is_control() => {
+                    return Err(format!("a control character, {:x}", u32::from(control)));
+                }
                 plain => text.push(plain),
             }
         }
@@ -226,8 +260,13 @@ mod tests {
 
     #[test]
     fn a_record_is_read_in_order_and_unescaped() {
-        let record = Record::read(r#"{"a":"x\"\u001b\\","b":-1.5, "c":null,"d":false}"#).expect("it is JSON");
-        let names: Vec<_> = record.members.iter().map(|(name, _)| name.as_str()).collect();
+        let record = Record::read(r#"{"a":"x\"\u001b\\","b":-1.5, "c":null,"d":false}"#)
+            .expect("it is JSON");
+        let names: Vec<_> = record
+            .members
+            .iter()
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(names, ["a", "b", "c", "d"]);
         assert_eq!(record.text("a"), "x\"\u{1b}\\");
         assert_eq!(record.number("b"), -1.5);
@@ -236,7 +275,15 @@ mod tests {
 
     #[test]
     fn what_is_not_json_is_no_record() {
-        for line in [r#"{"a":1"#, r#"{"a":1}}"#, "{\"a\":\"\u{1b}\"}", r#"{"a":1,"a":2}"#, r#"{a:1}"#, r#"{"a":nan}"#, ""] {
+        for line in [
+            r#"{"a":1"#,
+            r#"{"a":1}}"#,
+            "{\"a\":\"\u{1b}\"}",
+            r#"{"a":1,"a":2}"#,
+            r#"{a:1}"#,
+            r#"{"a":nan}"#,
+            "",
+        ] {
             assert!(Record::read(line).is_err(), "{line}");
         }
     }

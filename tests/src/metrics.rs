@@ -15,11 +15,15 @@ impl Metrics {
         let mut metrics = Metrics::default();
         for line in text.lines() {
             if let Some(comment) = line.strip_prefix("# TYPE ") {
-                let (name, kind) = comment.split_once(' ').unwrap_or_else(|| panic!("metrics: {line}"));
+                let (name, kind) = comment
+                    .split_once(' ')
+                    .unwrap_or_else(|| panic!("metrics: {line}"));
                 let before = metrics.types.insert(name.to_owned(), kind.to_owned());
                 assert_eq!(before, None, "metrics: two types for {name}");
             } else if !line.starts_with('#') && !line.is_empty() {
-                let (series, value) = line.rsplit_once(' ').unwrap_or_else(|| panic!("metrics: {line}"));
+                let (series, value) = line
+                    .rsplit_once(' ')
+                    .unwrap_or_else(|| panic!("metrics: {line}"));
                 let value = value.parse().unwrap_or_else(|_| panic!("metrics: {line}"));
                 let before = metrics.series.insert(series.to_owned(), value);
                 assert_eq!(before, None, "metrics: {series} twice");
@@ -55,14 +59,25 @@ impl Metrics {
 
     /// The metric `name`, which has no labels; panics where it is missing.
     pub fn gauge(&self, name: &str) -> f64 {
-        *self.series.get(name).unwrap_or_else(|| panic!("no {name} in the metrics"))
+        *self
+            .series
+            .get(name)
+            .unwrap_or_else(|| panic!("no {name} in the metrics"))
     }
 
-    fn matching<'a>(&'a self, name: &'a str, labels: &'a [&'a str]) -> impl Iterator<Item = (&'a str, f64)> {
+    fn matching<'a>(
+        &'a self,
+        name: &'a str,
+        labels: &'a [&'a str],
+    ) -> impl Iterator<Item = (&'a str, f64)> {
         self.series.iter().filter_map(move |(series, value)| {
             let (found, rest) = series.split_once('{').unwrap_or((series, "}"));
-            let inner = rest.strip_suffix('}').unwrap_or_else(|| panic!("metrics: {series}"));
-            let all = labels.iter().all(|label| inner.split(',').any(|one| one == *label));
+            let inner = rest
+                .strip_suffix('}')
+                .unwrap_or_else(|| panic!("metrics: {series}"));
+            let all = labels
+                .iter()
+                .all(|label| inner.split(',').any(|one| one == *label));
             (found == name && all).then_some((series.as_str(), *value))
         })
     }

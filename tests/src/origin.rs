@@ -140,7 +140,12 @@ impl Origin {
     /// The only request it has seen.
     pub fn only_request(&self) -> Request {
         let seen = self.seen();
-        assert_eq!(seen.requests.len(), 1, "requests at the origin: {:?}", seen.requests);
+        assert_eq!(
+            seen.requests.len(),
+            1,
+            "requests at the origin: {:?}",
+            seen.requests
+        );
         seen.requests.into_iter().next().expect("one")
     }
 
@@ -149,15 +154,23 @@ impl Origin {
         let (state, timeout) = self
             .shared
             .changed
-            .wait_timeout_while(self.shared.state(), PATIENCE, |state| !condition(&state.seen))
+            .wait_timeout_while(self.shared.state(), PATIENCE, |state| {
+                !condition(&state.seen)
+            })
             .expect("no holder of the state panics");
-        assert!(!timeout.timed_out(), "the origin never saw: {what}; it saw {:?}", state.seen);
+        assert!(
+            !timeout.timed_out(),
+            "the origin never saw: {what}; it saw {:?}",
+            state.seen
+        );
         state.seen.clone()
     }
 
     /// Stops as a killed process does: nobody listens, every connection closes. The port stays taken.
     pub fn stop(&mut self) {
-        let Some((listener, accepting)) = self.running.take() else { return };
+        let Some((listener, accepting)) = self.running.take() else {
+            return;
+        };
         self.shared.change(|state| {
             state.stopping = true;
             for stream in state.streams.values() {
@@ -165,7 +178,8 @@ impl Origin {
                 let _ = stream.shutdown(Shutdown::Both);
             }
         });
-        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both).expect("a listening socket wakes its accept");
+        rustix::net::shutdown(&listener, rustix::net::Shutdown::Both)
+            .expect("a listening socket wakes its accept");
         accepting.join().expect("accepting does not panic");
     }
 
@@ -211,13 +225,21 @@ fn accept_all(listener: &TcpListener, shared: &Arc<Shared>, script: &Arc<Script>
         let shared = Arc::clone(shared);
         let script = Arc::clone(script);
         std::thread::spawn(move || {
-            let mut connection = Connection { wire: Wire::new(stream), index, shared: Arc::clone(&shared) };
-            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&mut connection)));
+            let mut connection = Connection {
+                wire: Wire::new(stream),
+                index,
+                shared: Arc::clone(&shared),
+            };
+            let outcome =
+                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| script(&mut connection)));
             shared.change(|state| {
                 state.streams.remove(&index);
                 state.seen.open -= 1;
                 if outcome.is_err() {
-                    state.seen.failures.push(format!("the script of connection {index} panicked"));
+                    state
+                        .seen
+                        .failures
+                        .push(format!("the script of connection {index} panicked"));
                 }
                 drop(connection);
             });
@@ -245,7 +267,10 @@ impl Connection {
 
     /// A second handle on the socket, for a thread of the script.
     pub fn sender(&self) -> TcpStream {
-        self.wire.stream().try_clone().expect("a descriptor is free")
+        self.wire
+            .stream()
+            .try_clone()
+            .expect("a descriptor is free")
     }
 
     /// The next request's head, without its body and not kept; `None` when the proxy closes instead.
@@ -275,8 +300,16 @@ impl Connection {
             }
         };
         let mut body = Vec::new();
-        let outcome = self.wire.pass_body(framing, &mut |piece| body.extend_from_slice(piece));
-        let mut request = Request { head, framing, body, trailers: Vec::new(), connection: self.index };
+        let outcome = self
+            .wire
+            .pass_body(framing, &mut |piece| body.extend_from_slice(piece));
+        let mut request = Request {
+            head,
+            framing,
+            body,
+            trailers: Vec::new(),
+            connection: self.index,
+        };
         match outcome {
             Ok(trailers) => {
                 request.trailers = trailers;
@@ -292,7 +325,8 @@ impl Connection {
 
     /// Keeps a request that the script has read in its own way.
     pub fn keep(&self, request: Request) {
-        self.shared.change(|state| state.seen.requests.push(request));
+        self.shared
+            .change(|state| state.seen.requests.push(request));
     }
 
     /// Sends all of `bytes`; an error where the proxy has gone.
@@ -324,7 +358,8 @@ impl Connection {
 
     /// Makes the close that follows a reset.
     pub fn reset_on_close(&mut self) {
-        set_socket_linger(self.wire.stream(), Some(Duration::ZERO)).expect("a TCP socket lingers as it is told");
+        set_socket_linger(self.wire.stream(), Some(Duration::ZERO))
+            .expect("a TCP socket lingers as it is told");
     }
 
     fn note(&self, failure: WireError, request: Option<Request>) {
@@ -351,8 +386,14 @@ impl ReservedPort {
     /// Any free port of 127.0.0.1.
     pub fn new() -> ReservedPort {
         let bound = bound_to(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));
-        let addr = getsockname(&bound).expect("it is bound").try_into().expect("an internet address");
-        ReservedPort { addr, _bound: bound }
+        let addr = getsockname(&bound)
+            .expect("it is bound")
+            .try_into()
+            .expect("an internet address");
+        ReservedPort {
+            addr,
+            _bound: bound,
+        }
     }
 
     /// Its address.
@@ -375,8 +416,13 @@ impl ReservedPort {
 }
 
 fn bound_to(addr: SocketAddr) -> OwnedFd {
-    let fd = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)
-        .expect("a descriptor is free");
+    let fd = socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .expect("a descriptor is free");
     set_socket_reuseaddr(&fd, true).expect("a TCP socket's address may be shared");
     bind(&fd, &addr).unwrap_or_else(|error| panic!("binding {addr}: {error}"));
     fd
@@ -401,11 +447,16 @@ impl BlackHole {
         let port = ReservedPort::new();
         let listener = port.listen(0);
         let mut queued = Vec::new();
-        while let Ok(stream) = TcpStream::connect_timeout(&port.addr(), Duration::from_millis(300)) {
+        while let Ok(stream) = TcpStream::connect_timeout(&port.addr(), Duration::from_millis(300))
+        {
             assert!(queued.len() < 16, "a queue of length 0 took 16 connections");
             queued.push(stream);
         }
-        BlackHole { port, _listener: listener, _queued: queued }
+        BlackHole {
+            port,
+            _listener: listener,
+            _queued: queued,
+        }
     }
 
     /// Its address as an endpoint.
@@ -417,7 +468,8 @@ impl BlackHole {
 /// A 200 with `body` by its length.
 pub fn ok(body: impl AsRef<[u8]>) -> Vec<u8> {
     let body = body.as_ref();
-    let mut answer = format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", body.len()).into_bytes();
     answer.extend_from_slice(body);
     answer
 }
@@ -457,19 +509,28 @@ mod tests {
     fn a_response_cut_short_is_told_from_a_whole_one() {
         let origin = Origin::script(|connection| {
             connection.read_request();
-            connection.send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n").expect("taken");
+            connection
+                .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n")
+                .expect("taken");
         });
         let mut client = Client::connect(origin.addr());
         client.send(get("/"));
         let response = client.try_response().expect("a head came");
         assert_eq!(response.body, b"hello");
-        assert!(matches!(response.failure, Some(WireError::CutShort)), "{:?}", response.failure);
+        assert!(
+            matches!(response.failure, Some(WireError::CutShort)),
+            "{:?}",
+            response.failure
+        );
     }
 
     #[test]
     fn connecting_to_a_black_hole_gets_no_answer() {
         let hole = BlackHole::new();
         let outcome = TcpStream::connect_timeout(&hole.port.addr(), Duration::from_millis(100));
-        assert_eq!(outcome.expect_err("no answer").kind(), io::ErrorKind::TimedOut);
+        assert_eq!(
+            outcome.expect_err("no answer").kind(),
+            io::ErrorKind::TimedOut
+        );
     }
 }

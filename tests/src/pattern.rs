@@ -56,7 +56,12 @@ impl Check {
         while !bytes.is_empty() {
             let expected = self.pattern.from(self.seen, bytes.len() as u64);
             let (now, later) = bytes.split_at(expected.len());
-            assert!(now == expected, "the body differs within {} bytes after {}", now.len(), self.seen);
+            assert!(
+                now == expected,
+                "the body differs within {} bytes after {}",
+                now.len(),
+                self.seen
+            );
             self.seen += now.len() as u64;
             bytes = later;
         }

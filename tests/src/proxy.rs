@@ -31,9 +31,14 @@ impl Scratch {
     /// An empty directory.
     pub fn new() -> Scratch {
         static MADE: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("ringway-tests-{}-{}", process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "ringway-tests-{}-{}",
+            process::id(),
+            MADE.fetch_add(1, Ordering::Relaxed)
+        );
         let path = env::temp_dir().join(name);
-        fs::create_dir(&path).unwrap_or_else(|error| panic!("creating {}: {error}", path.display()));
+        fs::create_dir(&path)
+            .unwrap_or_else(|error| panic!("creating {}: {error}", path.display()));
         Scratch { path }
     }
 
@@ -45,7 +50,8 @@ impl Scratch {
     /// Writes a file into it.
     pub fn file(&self, name: &str, text: &str) -> PathBuf {
         let path = self.path.join(name);
-        fs::write(&path, text).unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
+        fs::write(&path, text)
+            .unwrap_or_else(|error| panic!("writing {}: {error}", path.display()));
         path
     }
 }
@@ -61,7 +67,9 @@ impl Drop for Scratch {
 pub fn ringway(args: &[&str]) -> Output {
     let mut command = Command::new(ringway_binary());
     command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
-    command.output().unwrap_or_else(|error| panic!("starting ringway: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("starting ringway: {error}"))
 }
 
 /// A running proxy.
@@ -90,24 +98,44 @@ impl Proxy {
     fn start_with(config: &str, read_stdout: bool) -> Proxy {
         let scratch = Scratch::new();
         let file = scratch.file("ringway.toml", config);
-        let file = file.to_str().expect("the system's temporary directory is named in UTF-8");
+        let file = file
+            .to_str()
+            .expect("the system's temporary directory is named in UTF-8");
         Proxy::launch(&["run", "--config", file], read_stdout, scratch)
     }
 
     /// `ringway proxy` with ports that the kernel chooses, one worker, and these arguments.
     pub fn quick(args: &[&str]) -> Proxy {
-        let own = ["proxy", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0", "--workers", "1"];
+        let own = [
+            "proxy",
+            "--listen",
+            "127.0.0.1:0",
+            "--admin",
+            "127.0.0.1:0",
+            "--workers",
+            "1",
+        ];
         Proxy::launch(&[&own[..], args].concat(), true, Scratch::new())
     }
 
     fn launch(args: &[&str], read_stdout: bool, scratch: Scratch) -> Proxy {
         let mut command = Command::new(ringway_binary());
-        command.args(args).env("NO_COLOR", "1").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn().unwrap_or_else(|error| panic!("starting ringway: {error}"));
+        command
+            .args(args)
+            .env("NO_COLOR", "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .spawn()
+            .unwrap_or_else(|error| panic!("starting ringway: {error}"));
         let stderr = Lines::of(child.stderr.take().expect("it is piped"));
         let pipe = child.stdout.take().expect("it is piped");
-        let (stdout, stuck) =
-            if read_stdout { (Lines::of(pipe), None) } else { (Lines::default(), Some(pipe)) };
+        let (stdout, stuck) = if read_stdout {
+            (Lines::of(pipe), None)
+        } else {
+            (Lines::default(), Some(pipe))
+        };
         let mut proxy = Proxy {
             child,
             listeners: Vec::new(),
@@ -118,18 +146,31 @@ impl Proxy {
             _scratch: scratch,
         };
         let lines = proxy.stderr.wait_for("ringway: ready", |lines| {
-            lines.iter().any(|line| line == "ringway: ready").then(|| lines.to_vec())
+            lines
+                .iter()
+                .any(|line| line == "ringway: ready")
+                .then(|| lines.to_vec())
         });
         for line in &lines {
             if let Some(rest) = line.strip_prefix("ringway: listening on ") {
                 let (addr, name) = rest.split_once(' ').unwrap_or((rest, ""));
-                let addr = addr.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
-                proxy.listeners.push((name.trim_matches(['(', ')']).to_owned(), addr));
+                let addr = addr
+                    .parse()
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
+                proxy
+                    .listeners
+                    .push((name.trim_matches(['(', ')']).to_owned(), addr));
             } else if let Some(addr) = line.strip_prefix("ringway: admin on ") {
-                proxy.admin = addr.parse().unwrap_or_else(|error| panic!("{line}: {error}"));
+                proxy.admin = addr
+                    .parse()
+                    .unwrap_or_else(|error| panic!("{line}: {error}"));
             }
         }
-        assert!(!proxy.listeners.is_empty(), "no listener was announced:\n{}", lines.join("\n"));
+        assert!(
+            !proxy.listeners.is_empty(),
+            "no listener was announced:\n{}",
+            lines.join("\n")
+        );
         proxy
     }
 
@@ -182,13 +223,24 @@ impl Proxy {
 
     /// Waits until no client is connected any more.
     pub fn wait_until_idle(&self) {
-        self.wait_for_metrics("http_open_connections 0", |metrics| metrics.gauge("http_open_connections") == 0.0);
+        self.wait_for_metrics("http_open_connections 0", |metrics| {
+            metrics.gauge("http_open_connections") == 0.0
+        });
     }
 
     /// Waits for `count` lines of the access log that fulfil `condition`, and passes them.
-    pub fn access_records(&self, what: &str, count: usize, condition: impl Fn(&Record) -> bool) -> Vec<Record> {
+    pub fn access_records(
+        &self,
+        what: &str,
+        count: usize,
+        condition: impl Fn(&Record) -> bool,
+    ) -> Vec<Record> {
         self.stdout.wait_for(what, |lines| {
-            let found: Vec<_> = lines.iter().map(|line| read_record(line)).filter(&condition).collect();
+            let found: Vec<_> = lines
+                .iter()
+                .map(|line| read_record(line))
+                .filter(&condition)
+                .collect();
             (found.len() >= count).then_some(found)
         })
     }
@@ -212,7 +264,10 @@ impl Proxy {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw).expect("a process id is positive");
+        let pid = i32::try_from(self.child.id())
+            .ok()
+            .and_then(Pid::from_raw)
+            .expect("a process id is positive");
         kill_process(pid, signal).unwrap_or_else(|error| panic!("signalling {pid:?}: {error}"));
     }
 
@@ -226,36 +281,63 @@ impl Proxy {
     pub fn wait_exit_cleanly(&mut self) {
         let status = self.wait_exit();
         let printed = self.stderr.all().join("\n");
-        assert_eq!(status.code(), Some(0), "exited with {status} (signal {:?}):\n{printed}", status.signal());
+        assert_eq!(
+            status.code(),
+            Some(0),
+            "exited with {status} (signal {:?}):\n{printed}",
+            status.signal()
+        );
     }
 
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
-        self.child.try_wait().expect("it is this process's own child").is_none()
+        self.child
+            .try_wait()
+            .expect("it is this process's own child")
+            .is_none()
     }
 
     /// Its resident memory.
     pub fn rss_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a process has memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a process has memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number of kilobytes")
+            * 1024
     }
 
     /// The most memory it ever had resident.
     pub fn rss_peak_bytes(&self) -> u64 {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("a process has memory");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of kilobytes") * 1024
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmHWM:"))
+            .expect("a process has memory");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number of kilobytes")
+            * 1024
     }
 
     /// Its open descriptors. Sockets that are direct descriptors of a ring do not count.
     pub fn fd_count(&self) -> usize {
-        fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs").count()
+        fs::read_dir(format!("/proc/{}/fd", self.child.id()))
+            .expect("it runs")
+            .count()
     }
 }
 
 fn read_record(line: &str) -> Record {
-    Record::read(line).unwrap_or_else(|error| panic!("not a line of the access log: {line}: {error}"))
+    Record::read(line)
+        .unwrap_or_else(|error| panic!("not a line of the access log: {line}: {error}"))
 }
 
 impl Drop for Proxy {
@@ -270,7 +352,11 @@ impl Drop for Proxy {
             eprintln!("ringway printed:\n{}", printed.join("\n"));
         } else {
             let asked_for = printed.iter().any(|line| line.contains("fault"));
-            assert!(!panicked || asked_for, "a panic in ringway:\n{}", printed.join("\n"));
+            assert!(
+                !panicked || asked_for,
+                "a panic in ringway:\n{}",
+                printed.join("\n")
+            );
         }
     }
 }

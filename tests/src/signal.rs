@@ -31,7 +31,10 @@ impl Signal {
         let (mut guard, timeout) = changed
             .wait_timeout_while(guard, PATIENCE, |count| *count == 0)
             .expect("no holder of the count panics");
-        assert!(!timeout.timed_out(), "a signal was awaited and never raised");
+        assert!(
+            !timeout.timed_out(),
+            "a signal was awaited and never raised"
+        );
         *guard -= 1;
     }
 }

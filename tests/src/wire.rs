@@ -111,10 +111,12 @@ impl Framing {
         match (codings.as_slice(), lengths.as_slice()) {
             ([], []) => Ok(otherwise),
             ([coding], []) if coding.eq_ignore_ascii_case("chunked") => Ok(Framing::Chunked),
-            ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => length
-                .parse()
-                .map(Framing::Length)
-                .map_err(|_| WireError::Malformed(format!("content-length: {length}"))),
+            ([], [length]) if !length.is_empty() && length.bytes().all(|b| b.is_ascii_digit()) => {
+                length
+                    .parse()
+                    .map(Framing::Length)
+                    .map_err(|_| WireError::Malformed(format!("content-length: {length}")))
+            }
             _ => Err(WireError::Malformed(format!(
                 "a body framed by transfer-encoding {codings:?} and content-length {lengths:?}"
             ))),
@@ -138,7 +140,11 @@ impl Framing {
 /// The status of a response's head.
 pub fn status_of(head: &Head) -> Result<u16, WireError> {
     let bad = || WireError::Malformed(format!("status line: {:?}", head.start));
-    let rest = head.start.strip_prefix("HTTP/1.1 ").or_else(|| head.start.strip_prefix("HTTP/1.0 ")).ok_or_else(bad)?;
+    let rest = head
+        .start
+        .strip_prefix("HTTP/1.1 ")
+        .or_else(|| head.start.strip_prefix("HTTP/1.0 "))
+        .ok_or_else(bad)?;
     let (digits, reason) = rest.split_at_checked(3).ok_or_else(bad)?;
     // RFC 9112 §4: the space stays where the reason is empty.
     if !reason.starts_with(' ') || !digits.bytes().all(|b| b.is_ascii_digit()) {
@@ -158,10 +164,20 @@ pub struct Wire {
 impl Wire {
     /// Reads from and writes to `stream`.
     pub fn new(stream: TcpStream) -> Wire {
-        stream.set_nodelay(true).expect("a TCP socket has no delay to be turned off");
-        stream.set_read_timeout(Some(PATIENCE)).expect("the timeout is not zero");
-        stream.set_write_timeout(Some(PATIENCE)).expect("the timeout is not zero");
-        Wire { stream, ahead: Vec::new(), taken: 0 }
+        stream
+            .set_nodelay(true)
+            .expect("a TCP socket has no delay to be turned off");
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("the timeout is not zero");
+        stream
+            .set_write_timeout(Some(PATIENCE))
+            .expect("the timeout is not zero");
+        Wire {
+            stream,
+            ahead: Vec::new(),
+            taken: 0,
+        }
     }
 
     /// The socket.
@@ -209,10 +225,16 @@ impl Wire {
                 let line = self.pending()[..end].to_vec();
                 self.taken += end + 1;
                 let Some((b'\r', line)) = line.split_last() else {
-                    return Err(WireError::Malformed(format!("bare LF after {:?}", String::from_utf8_lossy(&line))));
+                    return Err(WireError::Malformed(format!(
+                        "bare LF after {:?}",
+                        String::from_utf8_lossy(&line)
+                    )));
                 };
                 if line.iter().any(|&b| b == b'\r' || b == 0) {
-                    return Err(WireError::Malformed(format!("CR or NUL in {:?}", String::from_utf8_lossy(line))));
+                    return Err(WireError::Malformed(format!(
+                        "CR or NUL in {:?}",
+                        String::from_utf8_lossy(line)
+                    )));
                 }
                 return Ok(line.to_vec());
             }
@@ -221,7 +243,11 @@ impl Wire {
                 return Err(WireError::Malformed("a line without end".into()));
             }
             if !self.fill()? {
-                return Err(if searched == 0 { WireError::Closed } else { WireError::CutShort });
+                return Err(if searched == 0 {
+                    WireError::Closed
+                } else {
+                    WireError::CutShort
+                });
             }
         }
     }
@@ -244,8 +270,9 @@ impl Wire {
             if line.is_empty() {
                 return Ok(fields);
             }
-            let (name, value) =
-                line.split_once(':').ok_or_else(|| WireError::Malformed(format!("a field without colon: {line:?}")))?;
+            let (name, value) = line
+                .split_once(':')
+                .ok_or_else(|| WireError::Malformed(format!("a field without colon: {line:?}")))?;
             if name.is_empty() || name.bytes().any(|b| b <= b' ' || b >= 127) {
                 return Err(WireError::Malformed(format!("a field's name: {line:?}")));
             }
@@ -258,7 +285,10 @@ impl Wire {
         if self.pending().is_empty() && !self.fill()? {
             return Ok(0);
         }
-        let n = self.pending().len().min(usize::try_from(most).unwrap_or(usize::MAX));
+        let n = self
+            .pending()
+            .len()
+            .min(usize::try_from(most).unwrap_or(usize::MAX));
         sink(&self.pending()[..n]);
         self.taken += n;
         Ok(n as u64)
@@ -311,17 +341,22 @@ impl Wire {
             line => text(&line?),
         };
         let digits = line.split(';').next().unwrap_or_default();
-        if digits.is_empty() || digits.len() > 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit()) {
+        if digits.is_empty() || digits.len() > 16 || !digits.bytes().all(|b| b.is_ascii_hexdigit())
+        {
             return Err(WireError::Malformed(format!("chunk size {line:?}")));
         }
-        let size = u64::from_str_radix(digits, 16).map_err(|_| WireError::Malformed(line.clone()))?;
+        let size =
+            u64::from_str_radix(digits, 16).map_err(|_| WireError::Malformed(line.clone()))?;
         if size == 0 {
             return Ok(false);
         }
         self.pass_exactly(size, sink)?;
         match self.read_line() {
             Ok(rest) if rest.is_empty() => Ok(true),
-            Ok(rest) => Err(WireError::Malformed(format!("{} bytes after a chunk's data", rest.len()))),
+            Ok(rest) => Err(WireError::Malformed(format!(
+                "{} bytes after a chunk's data",
+                rest.len()
+            ))),
             Err(WireError::Closed) => Err(WireError::CutShort),
             Err(error) => Err(error),
         }

@@ -25,14 +25,18 @@ const HOP_BY_HOP: [(&str, &str); 8] = [
 /// Asks with these extra fields, and passes what the origin got.
 fn forwarded(config: &Config, origin: &Origin, fields: &str) -> Request {
     let proxy = config.start();
-    let response = proxy.ask(format!("GET / HTTP/1.1\r\nHost: site.example\r\n{fields}\r\n"));
+    let response = proxy.ask(format!(
+        "GET / HTTP/1.1\r\nHost: site.example\r\n{fields}\r\n"
+    ));
     assert_eq!(response.status(), 200, "{fields}");
     origin.only_request()
 }
 
 /// Answers with these extra fields, and passes what the client got.
 fn returned(fields: &str) -> Head {
-    let origin = Origin::answering(format!("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"));
+    let origin = Origin::answering(format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n{fields}\r\nok"
+    ));
     let response = Config::to(&origin).start().get("/");
     assert_eq!(response.text(), "ok");
     response.head
@@ -40,7 +44,10 @@ fn returned(fields: &str) -> Head {
 
 #[test]
 fn no_field_of_the_clients_hop_reaches_the_origin() {
-    let fields: String = HOP_BY_HOP.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields: String = HOP_BY_HOP
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let origin = Origin::answering(ok(""));
     let head = forwarded(&Config::to(&origin), &origin, &fields).head;
     for (name, _) in HOP_BY_HOP {
@@ -50,7 +57,10 @@ fn no_field_of_the_clients_hop_reaches_the_origin() {
 
 #[test]
 fn no_field_of_the_origins_hop_reaches_the_client() {
-    let fields: String = HOP_BY_HOP.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields: String = HOP_BY_HOP
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let head = returned(&fields);
     for (name, _) in HOP_BY_HOP {
         assert!(!head.has(name), "{name}: {head:?}");
@@ -59,7 +69,10 @@ fn no_field_of_the_origins_hop_reaches_the_client() {
 
 #[test]
 fn no_field_of_the_origins_hop_is_in_an_interim_response_or_a_trailer() {
-    let fields: String = HOP_BY_HOP.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
+    let fields: String = HOP_BY_HOP
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
     let trailers = fields.replace("Trailer: X-Sum\r\n", "");
     let origin = Origin::answering(format!(
         "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nConnection: x-own\r\nX-Own: 1\r\n{fields}\r\n\
@@ -69,12 +82,19 @@ fn no_field_of_the_origins_hop_is_in_an_interim_response_or_a_trailer() {
     let mut client = proxy.client();
     client.send("GET / HTTP/1.1\r\nHost: site.example\r\nTE: trailers\r\nConnection: TE\r\n\r\n");
     let hints = client.read_response();
-    assert_eq!((hints.status(), hints.head.value("link")), (103, Some("</a>")));
+    assert_eq!(
+        (hints.status(), hints.head.value("link")),
+        (103, Some("</a>"))
+    );
     let response = client.read_response();
     assert_eq!(response.trailer("x-sum"), Some("1"));
     for (name, _) in HOP_BY_HOP.into_iter().chain([("x-own", "")]) {
         assert!(!hints.head.has(name), "{name}: {:?}", hints.head);
-        assert!(values(&response.trailers, name).is_empty(), "{name}: {:?}", response.trailers);
+        assert!(
+            values(&response.trailers, name).is_empty(),
+            "{name}: {:?}",
+            response.trailers
+        );
     }
 }
 
@@ -99,7 +119,9 @@ fn every_line_of_connection_nominates() {
 #[test]
 fn nominating_what_the_proxy_needs_or_adds_removes_none_of_it() {
     let origin = Origin::answering(ok(""));
-    let proxy = Config::to(&origin).route("upstream = \"app\"\npreserve_host = true").start();
+    let proxy = Config::to(&origin)
+        .route("upstream = \"app\"\npreserve_host = true")
+        .start();
     let response = proxy.ask(
         "POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: 4\r\n\
          Connection: close, Host, Content-Length, X-Forwarded-For, X-Forwarded-Proto\r\n\
@@ -110,7 +132,13 @@ fn nominating_what_the_proxy_needs_or_adds_removes_none_of_it() {
     assert_eq!(request.body, b"body");
     assert_eq!(request.head.value("host"), Some("site.example"));
     assert_eq!(request.head.value("x-forwarded-for"), Some("127.0.0.1"));
-    for name in ["x-forwarded-proto", "x-forwarded-host", "x-real-ip", "forwarded", "via"] {
+    for name in [
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-real-ip",
+        "forwarded",
+        "via",
+    ] {
         assert!(request.head.has(name), "{name}: {:?}", request.head);
     }
 }
@@ -125,7 +153,12 @@ fn an_origin_cannot_nominate_its_framing_away() {
 #[test]
 fn te_trailers_is_kept_and_nothing_else_of_te() {
     let origin = Origin::answering(ok(""));
-    let head = forwarded(&Config::to(&origin), &origin, "TE: gzip;q=0.5, trailers\r\nConnection: TE\r\n").head;
+    let head = forwarded(
+        &Config::to(&origin),
+        &origin,
+        "TE: gzip;q=0.5, trailers\r\nConnection: TE\r\n",
+    )
+    .head;
     assert_eq!(head.value("te"), Some("trailers"));
 }
 
@@ -146,8 +179,17 @@ fn the_proxy_says_who_asked_whatever_an_unknown_client_claims() {
         let pairs: Vec<_> = forwarded.split(';').map(str::trim).collect();
         assert!(pairs.contains(&"for=127.0.0.1"), "{forwarded}");
         assert!(pairs.contains(&"proto=http"), "{forwarded}");
-        assert!(pairs.contains(&"host=site.example") || pairs.contains(&"host=\"site.example\""), "{forwarded}");
-        assert!(!head.fields.iter().any(|(_, value)| value.contains("6.6.6.6") || value.contains("evil")), "{head:?}");
+        assert!(
+            pairs.contains(&"host=site.example") || pairs.contains(&"host=\"site.example\""),
+            "{forwarded}"
+        );
+        assert!(
+            !head
+                .fields
+                .iter()
+                .any(|(_, value)| value.contains("6.6.6.6") || value.contains("evil")),
+            "{head:?}"
+        );
     }
 }
 
@@ -158,7 +200,13 @@ fn spellings_with_underscores_claim_nothing() {
     let claims = "X_Forwarded_For: 6.6.6.6\r\nx_forwarded-for: 6.6.6.6\r\nX_Forwarded_Host: evil\r\n\
         X_FORWARDED_PROTO: evil\r\nX_Real_IP: 6.6.6.6\r\nX-Real_IP: 6.6.6.6\r\n";
     let head = forwarded(&Config::to(&origin), &origin, claims).head;
-    assert!(!head.fields.iter().any(|(_, value)| value.contains("6.6.6.6") || value.contains("evil")), "{head:?}");
+    assert!(
+        !head
+            .fields
+            .iter()
+            .any(|(_, value)| value.contains("6.6.6.6") || value.contains("evil")),
+        "{head:?}"
+    );
 }
 
 #[test]
@@ -166,12 +214,22 @@ fn a_trusted_proxys_word_is_kept_and_its_own_address_added() {
     let origin = Origin::answering(ok(""));
     let config = Config::to(&origin).listener("trusted_proxies = [\"127.0.0.0/8\"]");
     let head = forwarded(&config, &origin, CLAIMS).head;
-    let chain: Vec<_> = head.values("x-forwarded-for").iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+    let chain: Vec<_> = head
+        .values("x-forwarded-for")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
     assert_eq!(chain, ["6.6.6.6", "127.0.0.1"]);
     assert_eq!(head.value("x-forwarded-host"), Some("evil.example"));
     assert_eq!(head.value("x-forwarded-proto"), Some("https"));
     assert_eq!(head.value("x-real-ip"), Some("6.6.6.6"));
-    let hops: Vec<_> = head.values("forwarded").iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+    let hops: Vec<_> = head
+        .values("forwarded")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
     assert_eq!(hops.len(), 2, "{hops:?}");
     assert_eq!(hops[0], "for=6.6.6.6;host=evil.example;proto=https");
     assert!(hops[1].contains("for=127.0.0.1"), "{hops:?}");
@@ -189,7 +247,12 @@ fn a_proxy_elsewhere_is_not_trusted() {
 fn via_is_added_to_what_is_there() {
     let origin = Origin::answering(ok(""));
     let head = forwarded(&Config::to(&origin), &origin, "Via: 1.0 before\r\n").head;
-    let hops: Vec<_> = head.values("via").iter().flat_map(|value| value.split(',')).map(str::trim).collect();
+    let hops: Vec<_> = head
+        .values("via")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
     assert_eq!(hops.len(), 2, "{hops:?}");
     assert_eq!(hops[0], "1.0 before");
     assert!(hops[1].starts_with("1.1 "), "{hops:?}");
@@ -214,8 +277,12 @@ impl Relay {
         std::thread::spawn(move || {
             while let Ok((from, _)) = listener.accept() {
                 relayed.fetch_add(1, Ordering::Relaxed);
-                let to = TcpStream::connect(target.get().expect("known before anyone asks")).expect("the proxy listens");
-                let back = (to.try_clone().expect("a descriptor is free"), from.try_clone().expect("a descriptor is free"));
+                let to = TcpStream::connect(target.get().expect("known before anyone asks"))
+                    .expect("the proxy listens");
+                let back = (
+                    to.try_clone().expect("a descriptor is free"),
+                    from.try_clone().expect("a descriptor is free"),
+                );
                 std::thread::spawn(move || pass(from, to));
                 std::thread::spawn(move || pass(back.0, back.1));
             }
@@ -248,11 +315,21 @@ fn host_is_kept_or_replaced_as_the_route_says() {
     let authority = origin.addr().to_string();
     for (preserve, expected) in [("true", "site.example:8080"), ("false", authority.as_str())] {
         let origin_seen = origin.seen().requests.len();
-        let proxy = Config::to(&origin).route(&format!("upstream = \"app\"\npreserve_host = {preserve}")).start();
-        assert_eq!(proxy.ask("GET / HTTP/1.1\r\nHost: site.example:8080\r\n\r\n").status(), 200);
+        let proxy = Config::to(&origin)
+            .route(&format!("upstream = \"app\"\npreserve_host = {preserve}"))
+            .start();
+        assert_eq!(
+            proxy
+                .ask("GET / HTTP/1.1\r\nHost: site.example:8080\r\n\r\n")
+                .status(),
+            200
+        );
         let request = &origin.seen().requests[origin_seen];
         assert_eq!(request.head.value("host"), Some(expected));
-        assert_eq!(request.head.value("x-forwarded-host"), Some("site.example:8080"));
+        assert_eq!(
+            request.head.value("x-forwarded-host"),
+            Some("site.example:8080")
+        );
     }
 }
 
@@ -278,7 +355,10 @@ fn a_route_edits_the_fields_of_request_and_response() {
     assert_eq!(head.value("x-new"), Some("1"));
     assert_eq!(head.values("x-more"), ["a", "b"]);
     assert_eq!(head.value("x-kept"), Some("1"));
-    assert!(!head.has("authorization") && !head.has("x-gone"), "{head:?}");
+    assert!(
+        !head.has("authorization") && !head.has("x-gone"),
+        "{head:?}"
+    );
     assert_eq!(response.head.value("x-set"), Some("ours"));
     assert_eq!(response.head.values("x-add"), ["theirs", "ours"]);
     assert!(!response.head.has("server"), "{:?}", response.head);

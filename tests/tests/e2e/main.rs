@@ -1,6 +1,13 @@
 //! The product as its users meet it: the real process, real sockets, bytes.
 
 mod attacks;
+mod command_line;
+mod draining;
+mod endurance;
 mod headers;
+mod layers;
+mod limits;
+mod observing;
 mod proxying;
 mod routing;
+mod upstreams;

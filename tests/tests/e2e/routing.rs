@@ -6,12 +6,16 @@ use ringway_tests::{Config, Origin, Proxy};
 
 /// A route that answers by its own name.
 fn naming(config: Config, name: &str, lines: &str) -> Config {
-    config.route(&format!("name = \"{name}\"\n{lines}\nrespond = {{ status = 200, body = \"{name}\" }}"))
+    config.route(&format!(
+        "name = \"{name}\"\n{lines}\nrespond = {{ status = 200, body = \"{name}\" }}"
+    ))
 }
 
 fn ask(proxy: &Proxy, method: &str, host: &str, target: &str) -> String {
     let mut client = proxy.client();
-    client.send(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
+    client.send(format!(
+        "{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"
+    ));
     let response = client.read_response_to(method);
     match response.status() {
         200 => response.text(),
@@ -23,7 +27,11 @@ fn ask(proxy: &Proxy, method: &str, host: &str, target: &str) -> String {
 fn the_most_specific_host_wins() {
     let mut config = naming(Config::new(), "any", "");
     config = naming(config, "wild", "hosts = [\"*.example.com\"]");
-    config = naming(config, "api", "hosts = [\"api.example.com\", \"api.example.net\"]");
+    config = naming(
+        config,
+        "api",
+        "hosts = [\"api.example.com\", \"api.example.net\"]",
+    );
     let proxy = config.start();
     for (host, route) in [
         ("api.example.com", "api"),
@@ -66,7 +74,11 @@ fn the_most_specific_path_wins() {
         ("/users", "404"),
         ("/other", "404"),
     ] {
-        assert_eq!(ask(&proxy, "GET", "site.example", target), route, "{target}");
+        assert_eq!(
+            ask(&proxy, "GET", "site.example", target),
+            route,
+            "{target}"
+        );
     }
 }
 
@@ -82,7 +94,11 @@ fn the_host_decides_before_the_path() {
 
 #[test]
 fn a_method_no_route_takes_is_a_405_that_says_which_ones_are() {
-    let mut config = naming(Config::new(), "read", "path = \"/x\"\nmethods = [\"GET\", \"HEAD\"]");
+    let mut config = naming(
+        Config::new(),
+        "read",
+        "path = \"/x\"\nmethods = [\"GET\", \"HEAD\"]",
+    );
     config = naming(config, "write", "path = \"/x\"\nmethods = [\"PUT\"]");
     let proxy = config.start();
     assert_eq!(ask(&proxy, "GET", "a", "/x"), "read");
@@ -112,11 +128,24 @@ fn a_route_answers_by_itself() {
         .start();
     let mut client = proxy.client();
     let response = client.get("/gone");
-    assert_eq!((response.status(), response.text().as_str()), (410, "gone for good"));
-    assert!(response.head.value("content-type").is_some_and(|kind| kind.starts_with("text/plain")), "{:?}", response.head);
+    assert_eq!(
+        (response.status(), response.text().as_str()),
+        (410, "gone for good")
+    );
+    assert!(
+        response
+            .head
+            .value("content-type")
+            .is_some_and(|kind| kind.starts_with("text/plain")),
+        "{:?}",
+        response.head
+    );
     client.send("HEAD /gone HTTP/1.1\r\nHost: a\r\n\r\n");
     let response = client.read_response_to("HEAD");
-    assert_eq!((response.status(), response.head.value("content-length")), (410, Some("13")));
+    assert_eq!(
+        (response.status(), response.head.value("content-length")),
+        (410, Some("13"))
+    );
     assert_eq!(client.get("/empty").status(), 204);
 }
 
@@ -128,9 +157,15 @@ fn a_route_redirects() {
         .start();
     let response = proxy.get("/old/a%20b?c=d");
     assert_eq!(response.status(), 308);
-    assert_eq!(response.head.value("location"), Some("https://new.example/old/a%20b?c=d"));
+    assert_eq!(
+        response.head.value("location"),
+        Some("https://new.example/old/a%20b?c=d")
+    );
     let response = proxy.get("/found?x");
-    assert_eq!((response.status(), response.head.value("location")), (302, Some("/elsewhere")));
+    assert_eq!(
+        (response.status(), response.head.value("location")),
+        (302, Some("/elsewhere"))
+    );
 }
 
 /// What the origin is asked for when the client asks for each of these.
@@ -139,7 +174,11 @@ fn forwarded(config: &Config, origin: &Origin, targets: &[(&str, &str)]) {
     for (target, expected) in targets {
         let before = origin.seen().requests.len();
         assert_eq!(proxy.get(target).status(), 200, "{target}");
-        assert_eq!(origin.seen().requests[before].target(), *expected, "for {target}");
+        assert_eq!(
+            origin.seen().requests[before].target(),
+            *expected,
+            "for {target}"
+        );
     }
 }
 
@@ -159,7 +198,11 @@ fn a_rewrite_takes_one_prefix_off_and_puts_another_on() {
         ],
     );
     let route = "upstream = \"app\"\nrewrite = { strip_prefix = \"/only\" }";
-    forwarded(&Config::to(&origin).route(route), &origin, &[("/only/x", "/x"), ("/only", "/"), ("/only?q", "/?q")]);
+    forwarded(
+        &Config::to(&origin).route(route),
+        &origin,
+        &[("/only/x", "/x"), ("/only", "/"), ("/only?q", "/?q")],
+    );
 }
 
 #[test]
@@ -169,12 +212,24 @@ fn the_endpoints_path_and_query_join_the_requests() {
     forwarded(
         &Config::to_url(url),
         &origin,
-        &[("/a?x=2", "/base/a?key=1&x=2"), ("/a", "/base/a?key=1"), ("/", "/base/?key=1")],
+        &[
+            ("/a?x=2", "/base/a?key=1&x=2"),
+            ("/a", "/base/a?key=1"),
+            ("/", "/base/?key=1"),
+        ],
     );
-    forwarded(&Config::to_url(format!("{}/base/", origin.url())), &origin, &[("/a?x", "/base/a?x")]);
+    forwarded(
+        &Config::to_url(format!("{}/base/", origin.url())),
+        &origin,
+        &[("/a?x", "/base/a?x")],
+    );
     let url = format!("{}/base", origin.url());
     let route = "upstream = \"app\"\nrewrite = { strip_prefix = \"/v1\" }";
-    forwarded(&Config::to_url(url).route(route), &origin, &[("/v1/a", "/base/a")]);
+    forwarded(
+        &Config::to_url(url).route(route),
+        &origin,
+        &[("/v1/a", "/base/a")],
+    );
 }
 
 #[test]
@@ -191,9 +246,14 @@ fn the_query_passes_as_it_is() {
 #[test]
 fn the_path_that_routes_is_the_path_that_is_forwarded() {
     let origin = Origin::answering(ok(""));
-    let routed = |name: &str| format!("upstream = \"app\"\nrequest_headers = {{ set = {{ \"x-route\" = \"{name}\" }} }}");
+    let routed = |name: &str| {
+        format!("upstream = \"app\"\nrequest_headers = {{ set = {{ \"x-route\" = \"{name}\" }} }}")
+    };
     let proxy = Config::to(&origin)
-        .route(&format!("path = \"/public/{{*rest}}\"\n{}", routed("public")))
+        .route(&format!(
+            "path = \"/public/{{*rest}}\"\n{}",
+            routed("public")
+        ))
         .route(&format!("path = \"/public/secret\"\n{}", routed("secret")))
         .route(&format!("path = \"/admin/{{*rest}}\"\n{}", routed("admin")))
         .route(&routed("other"))
@@ -205,18 +265,47 @@ fn the_path_that_routes_is_the_path_that_is_forwarded() {
         match response.status() {
             200 => {
                 let request = &seen.requests[before];
-                Some((request.head.value("x-route").expect("every route sets it").to_owned(), request.target().to_owned()))
+                Some((
+                    request
+                        .head
+                        .value("x-route")
+                        .expect("every route sets it")
+                        .to_owned(),
+                    request.target().to_owned(),
+                ))
             }
             400 => {
-                assert_eq!(seen.requests.len(), before, "{target} was refused and forwarded");
+                assert_eq!(
+                    seen.requests.len(),
+                    before,
+                    "{target} was refused and forwarded"
+                );
                 None
             }
             status => panic!("{target}: {status}"),
         }
     };
-    let segments =
-        ["public", "admin", "secret", "..", ".", "", "%2e", "%2e%2e", ".%2E", "%2E.", "..;", "%2f", "..%2fadmin", "a%5cb",
-         "%70ublic", "%41", "x;y=1", "..%00", "%252e%252e"];
+    let segments = [
+        "public",
+        "admin",
+        "secret",
+        "..",
+        ".",
+        "",
+        "%2e",
+        "%2e%2e",
+        ".%2E",
+        "%2E.",
+        "..;",
+        "%2f",
+        "..%2fadmin",
+        "a%5cb",
+        "%70ublic",
+        "%41",
+        "x;y=1",
+        "..%00",
+        "%252e%252e",
+    ];
     let mut targets = Vec::new();
     for first in segments {
         for second in segments {
@@ -226,23 +315,37 @@ fn the_path_that_routes_is_the_path_that_is_forwarded() {
     }
     let mut wrong = Vec::new();
     for target in &targets {
-        let Some((route, forwarded)) = view(target) else { continue };
+        let Some((route, forwarded)) = view(target) else {
+            continue;
+        };
         let again = view(&forwarded);
         if again.as_ref() != Some(&(route.clone(), forwarded.clone())) {
-            wrong.push(format!("{target} took {route} as {forwarded}, which by itself gives {again:?}"));
+            wrong.push(format!(
+                "{target} took {route} as {forwarded}, which by itself gives {again:?}"
+            ));
         }
         let dots = forwarded.split('/').any(|segment| {
             let plain = segment.to_ascii_lowercase().replace("%2e", ".");
             plain == "." || plain == ".."
         });
         if dots {
-            wrong.push(format!("{target} was forwarded with dot segments: {forwarded}"));
+            wrong.push(format!(
+                "{target} was forwarded with dot segments: {forwarded}"
+            ));
         }
         if route == "public" && !forwarded.starts_with("/public/") {
-            wrong.push(format!("{target} took the route {route} and left it: {forwarded}"));
+            wrong.push(format!(
+                "{target} took the route {route} and left it: {forwarded}"
+            ));
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), targets.len(), wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        targets.len(),
+        wrong.join("\n")
+    );
 }
 
 #[test]
@@ -269,11 +372,25 @@ fn dot_segments_do_not_leave_their_route() {
         let mut client = proxy.client();
         client.send(get(target));
         let status = client.read_response().status();
-        let reached: Vec<_> = origin.seen().requests.iter().map(|request| request.target().to_owned()).collect();
+        let reached: Vec<_> = origin
+            .seen()
+            .requests
+            .iter()
+            .map(|request| request.target().to_owned())
+            .collect();
         for forwarded in reached {
-            let decoded = forwarded.replace("%2f", "/").replace("%5c", "/").replace('\\', "/").replace("%2e", ".");
-            let climbs = decoded.split('/').any(|segment| segment.split(';').next() == Some(".."));
-            assert!(!climbs && forwarded.starts_with("/public/"), "{target} reached the origin as {forwarded}");
+            let decoded = forwarded
+                .replace("%2f", "/")
+                .replace("%5c", "/")
+                .replace('\\', "/")
+                .replace("%2e", ".");
+            let climbs = decoded
+                .split('/')
+                .any(|segment| segment.split(';').next() == Some(".."));
+            assert!(
+                !climbs && forwarded.starts_with("/public/"),
+                "{target} reached the origin as {forwarded}"
+            );
         }
         assert!([200, 400, 403].contains(&status), "{target}: {status}");
     }

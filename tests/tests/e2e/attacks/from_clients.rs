@@ -15,12 +15,22 @@ struct Case {
 }
 
 fn case(name: impl Into<String>, bytes: impl Into<Vec<u8>>, statuses: &'static [u16]) -> Case {
-    Case { name: name.into(), bytes: bytes.into(), statuses }
+    Case {
+        name: name.into(),
+        bytes: bytes.into(),
+        statuses,
+    }
 }
 
 /// A POST with these field lines, whose terminators are written out, and this body.
 fn with_fields(fields: &[u8], body: &[u8]) -> Vec<u8> {
-    [b"POST /attack HTTP/1.1\r\nHost: site.example\r\n", fields, b"\r\n", body].concat()
+    [
+        b"POST /attack HTTP/1.1\r\nHost: site.example\r\n",
+        fields,
+        b"\r\n",
+        body,
+    ]
+    .concat()
 }
 
 /// Says what is wrong with the answer to `case`, if anything.
@@ -33,7 +43,10 @@ fn verdict(proxy: &Proxy, case: &Case) -> Option<String> {
     };
     let status = response.status();
     if !case.statuses.contains(&status) {
-        return Some(format!("{}: {status} instead of {:?}", case.name, case.statuses));
+        return Some(format!(
+            "{}: {status} instead of {:?}",
+            case.name, case.statuses
+        ));
     }
     if let Some(failure) = response.failure {
         return Some(format!("{}: its answer ends with {failure}", case.name));
@@ -41,7 +54,11 @@ fn verdict(proxy: &Proxy, case: &Case) -> Option<String> {
     match client.wire().read_to_end() {
         Ok(rest) if rest.is_empty() => None,
         Err(ringway_tests::wire::WireError::Reset) => None,
-        Ok(rest) => Some(format!("{}: {:?} after the answer", case.name, String::from_utf8_lossy(&rest))),
+        Ok(rest) => Some(format!(
+            "{}: {:?} after the answer",
+            case.name,
+            String::from_utf8_lossy(&rest)
+        )),
         Err(failure) => Some(format!("{}: not closed: {failure}", case.name)),
     }
 }
@@ -61,20 +78,43 @@ fn assert_refused(config: impl FnOnce(Config) -> Config, cases: &[Case]) {
             reached = now;
         }
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
-    assert_eq!(proxy.get("/").status(), 200, "an honest request is served after all of that");
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(
+        proxy.get("/").status(),
+        200,
+        "an honest request is served after all of that"
+    );
 }
 
 /// Tries every case against one proxy whose origin must never see one to its end; says all that is wrong at once.
 fn assert_broken_off(cases: &[Case]) {
     let origin = Origin::answering(ok("reached the origin"));
     let proxy = Config::to(&origin).start();
-    let wrong: Vec<_> = cases.iter().filter_map(|case| verdict(&proxy, case)).collect();
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), cases.len(), wrong.join("\n"));
+    let wrong: Vec<_> = cases
+        .iter()
+        .filter_map(|case| verdict(&proxy, case))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        cases.len(),
+        wrong.join("\n")
+    );
     // The origin's own reader fails on bytes that are no request; what is left are requests that ended as if whole.
     proxy.wait_until_idle();
     let seen = origin.seen();
-    assert!(seen.requests.is_empty(), "the origin took as whole: {:?}", seen.requests);
+    assert!(
+        seen.requests.is_empty(),
+        "the origin took as whole: {:?}",
+        seen.requests
+    );
 }
 
 fn same(config: Config) -> Config {
@@ -104,8 +144,24 @@ fn a_body_of_two_lengths_is_refused() {
 #[test]
 fn a_length_that_is_not_plain_digits_is_refused() {
     let mut values: Vec<&[u8]> = vec![
-        b"", b"+5", b"-5", b"-0", b"0x5", b"5_0", b"5 5", b"5;", b"5.0", b"5e0", b"a", b"5a", b"\"5\"", b"\x0b5", b"5\x0b",
-        b"5\xa0", b"\xd9\xa5", b"5\x00",
+        b"",
+        b"+5",
+        b"-5",
+        b"-0",
+        b"0x5",
+        b"5_0",
+        b"5 5",
+        b"5;",
+        b"5.0",
+        b"5e0",
+        b"a",
+        b"5a",
+        b"\"5\"",
+        b"\x0b5",
+        b"5\x0b",
+        b"5\xa0",
+        b"\xd9\xa5",
+        b"5\x00",
     ];
     values.push(b"18446744073709551616");
     values.push(b"99999999999999999999999999");
@@ -113,7 +169,11 @@ fn a_length_that_is_not_plain_digits_is_refused() {
         .iter()
         .map(|value| {
             let fields = [b"Content-Length: ", *value, b"\r\n"].concat();
-            case(format!("content-length {:?}", value.escape_ascii().to_string()), with_fields(&fields, b"hello"), &[400])
+            case(
+                format!("content-length {:?}", value.escape_ascii().to_string()),
+                with_fields(&fields, b"hello"),
+                &[400],
+            )
         })
         .collect();
     assert_refused(same, &cases);
@@ -123,9 +183,27 @@ fn a_length_that_is_not_plain_digits_is_refused() {
 fn a_transfer_coding_other_than_one_chunked_is_refused() {
     const REFUSED: &[u16] = &[400, 501];
     let values: [&[u8]; 21] = [
-        b"", b"chunked, chunked", b"chunked,", b",chunked", b"x, chunked", b"gzip, chunked", b"gzip", b"identity",
-        b"chunked, identity", b"identity, chunked", b"\tchunked", b"chunked\t", b"\x0bchunked", b"chunked\x0b",
-        b"\x0cchunked", b"chunked\xa0", b"\"chunked\"", b"xchunked", b"chunkedx", b"chunked;q=1", b"chun ked",
+        b"",
+        b"chunked, chunked",
+        b"chunked,",
+        b",chunked",
+        b"x, chunked",
+        b"gzip, chunked",
+        b"gzip",
+        b"identity",
+        b"chunked, identity",
+        b"identity, chunked",
+        b"\tchunked",
+        b"chunked\t",
+        b"\x0bchunked",
+        b"chunked\x0b",
+        b"\x0cchunked",
+        b"chunked\xa0",
+        b"\"chunked\"",
+        b"xchunked",
+        b"chunkedx",
+        b"chunked;q=1",
+        b"chun ked",
     ];
     let mut cases: Vec<_> = values
         .iter()
@@ -150,7 +228,11 @@ fn a_transfer_coding_other_than_one_chunked_is_refused() {
         &b"POST / HTTP/1.0\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"[..],
         &[400],
     ));
-    cases.push(case("an unknown coding", with_fields(b"Transfer-Encoding: x, chunked\r\n", b"0\r\n\r\n"), &[501]));
+    cases.push(case(
+        "an unknown coding",
+        with_fields(b"Transfer-Encoding: x, chunked\r\n", b"0\r\n\r\n"),
+        &[501],
+    ));
     assert_refused(same, &cases);
 }
 
@@ -166,7 +248,10 @@ fn a_line_that_is_not_a_field_is_refused() {
         ("a line folded by a tab", b"X-A: b\r\n\tfolded\r\n"),
         ("space before the colon", b"X-A : b\r\n"),
         ("tab before the colon", b"X-A\t: b\r\n"),
-        ("space before the colon of a length", b"Content-Length : 5\r\n"),
+        (
+            "space before the colon of a length",
+            b"Content-Length : 5\r\n",
+        ),
         ("an empty name", b": b\r\n"),
         ("no colon", b"garbage\r\n"),
         ("only spaces", b"   \r\n"),
@@ -180,18 +265,56 @@ fn a_line_that_is_not_a_field_is_refused() {
         ("a vertical tab in a value", b"X-A: b\x0bc\r\n"),
         ("a form feed in a value", b"X-A: b\x0cc\r\n"),
         ("DEL in a value", b"X-A: b\x7fc\r\n"),
-        ("a coding whose name is bent", b"Transfer-Encoding\x0b: chunked\r\n"),
+        (
+            "a coding whose name is bent",
+            b"Transfer-Encoding\x0b: chunked\r\n",
+        ),
     ];
-    let mut cases: Vec<_> = lines.iter().map(|(name, line)| case(*name, with_fields(line, b""), &[400])).collect();
+    let mut cases: Vec<_> = lines
+        .iter()
+        .map(|(name, line)| case(*name, with_fields(line, b""), &[400]))
+        .collect();
     cases.extend([
-        case("bare LF after the request line", &b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..], &[400]),
-        case("a head of bare LF", &b"GET / HTTP/1.1\nHost: a\n\n"[..], &[400]),
-        case("bare LF as the last line", &b"GET / HTTP/1.1\r\nHost: a\r\n\n"[..], &[400]),
-        case("space before the first field", &b"GET / HTTP/1.1\r\n Host: a\r\nHost: b\r\n\r\n"[..], &[400]),
-        case("tab before the first field", &b"GET / HTTP/1.1\r\n\tHost: a\r\nHost: b\r\n\r\n"[..], &[400]),
-        case("two empty lines first", &b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[400]),
-        case("a bare LF first", &b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[400]),
-        case("a bare CR first", &b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], &[400]),
+        case(
+            "bare LF after the request line",
+            &b"GET / HTTP/1.1\nHost: a\r\n\r\n"[..],
+            &[400],
+        ),
+        case(
+            "a head of bare LF",
+            &b"GET / HTTP/1.1\nHost: a\n\n"[..],
+            &[400],
+        ),
+        case(
+            "bare LF as the last line",
+            &b"GET / HTTP/1.1\r\nHost: a\r\n\n"[..],
+            &[400],
+        ),
+        case(
+            "space before the first field",
+            &b"GET / HTTP/1.1\r\n Host: a\r\nHost: b\r\n\r\n"[..],
+            &[400],
+        ),
+        case(
+            "tab before the first field",
+            &b"GET / HTTP/1.1\r\n\tHost: a\r\nHost: b\r\n\r\n"[..],
+            &[400],
+        ),
+        case(
+            "two empty lines first",
+            &b"\r\n\r\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            &[400],
+        ),
+        case(
+            "a bare LF first",
+            &b"\nGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            &[400],
+        ),
+        case(
+            "a bare CR first",
+            &b"\rGET / HTTP/1.1\r\nHost: a\r\n\r\n"[..],
+            &[400],
+        ),
     ]);
     assert_refused(same, &cases);
 }
@@ -210,7 +333,11 @@ fn a_bent_request_line_is_refused() {
         ("an empty target", b"GET  HTTP/1.1", &[400]),
         ("no method", b"/ HTTP/1.1", &[400]),
         ("a method that is no token", b"G@T / HTTP/1.1", &[400]),
-        ("a method with a byte above 127", b"G\xc9T / HTTP/1.1", &[400]),
+        (
+            "a method with a byte above 127",
+            b"G\xc9T / HTTP/1.1",
+            &[400],
+        ),
         ("a method with NUL", b"G\x00T / HTTP/1.1", &[400]),
         ("a method with a colon", b"GET: / HTTP/1.1", &[400]),
         ("version 1.2", b"GET / HTTP/1.2", &[505]),
@@ -228,32 +355,90 @@ fn a_bent_request_line_is_refused() {
         ("another protocol", b"GET / ICAP/1.0", &[400, 505]),
         ("bytes after the version", b"GET / HTTP/1.1x", &[400, 505]),
         ("no version", b"GET /", &[400, 505]),
-        ("a vertical tab before the version", b"GET /\x0bHTTP/1.1", &[400]),
+        (
+            "a vertical tab before the version",
+            b"GET /\x0bHTTP/1.1",
+            &[400],
+        ),
         ("a fragment", b"GET /a#b HTTP/1.1", &[400]),
-        ("userinfo", b"GET http://user:pw@site.example/ HTTP/1.1", &[400]),
-        ("userinfo without password", b"GET http://user@site.example/ HTTP/1.1", &[400]),
+        (
+            "userinfo",
+            b"GET http://user:pw@site.example/ HTTP/1.1",
+            &[400],
+        ),
+        (
+            "userinfo without password",
+            b"GET http://user@site.example/ HTTP/1.1",
+            &[400],
+        ),
         ("absolute without host", b"GET http:///a HTTP/1.1", &[400]),
-        ("absolute against Host", b"GET http://other.example/ HTTP/1.1", &[400]),
-        ("another scheme", b"GET ftp://site.example/ HTTP/1.1", &[400]),
+        (
+            "absolute against Host",
+            b"GET http://other.example/ HTTP/1.1",
+            &[400],
+        ),
+        (
+            "another scheme",
+            b"GET ftp://site.example/ HTTP/1.1",
+            &[400],
+        ),
         ("no leading slash", b"GET a/b HTTP/1.1", &[400]),
         ("a relative dot", b"GET ../a HTTP/1.1", &[400]),
         ("an asterisk for GET", b"GET * HTTP/1.1", &[400]),
-        ("an authority for GET", b"GET site.example:80 HTTP/1.1", &[400]),
-        ("a byte above 127 in the target", b"GET /\xe9 HTTP/1.1", &[400]),
-        ("a control byte in the target", b"GET /\x01 HTTP/1.1", &[400]),
+        (
+            "an authority for GET",
+            b"GET site.example:80 HTTP/1.1",
+            &[400],
+        ),
+        (
+            "a byte above 127 in the target",
+            b"GET /\xe9 HTTP/1.1",
+            &[400],
+        ),
+        (
+            "a control byte in the target",
+            b"GET /\x01 HTTP/1.1",
+            &[400],
+        ),
         ("DEL in the target", b"GET /\x7f HTTP/1.1", &[400]),
         ("NUL in the target", b"GET /\x00 HTTP/1.1", &[400]),
         ("an encoded NUL in the path", b"GET /%00 HTTP/1.1", &[400]),
-        ("CONNECT", b"CONNECT site.example:443 HTTP/1.1", &[400, 405, 501]),
-        ("CONNECT for a path", b"CONNECT / HTTP/1.1", &[400, 405, 501]),
+        (
+            "CONNECT",
+            b"CONNECT site.example:443 HTTP/1.1",
+            &[400, 405, 501],
+        ),
+        (
+            "CONNECT for a path",
+            b"CONNECT / HTTP/1.1",
+            &[400, 405, 501],
+        ),
     ];
     let mut cases: Vec<_> = lines
         .iter()
-        .map(|(name, line, statuses)| case(*name, [line, &b"\r\nHost: site.example\r\n\r\n"[..]].concat(), statuses))
+        .map(|(name, line, statuses)| {
+            case(
+                *name,
+                [line, &b"\r\nHost: site.example\r\n\r\n"[..]].concat(),
+                statuses,
+            )
+        })
         .collect();
-    cases.push(case("HTTP/2 by prior knowledge", &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..], &[400, 505]));
-    cases.push(case("TLS", &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..], &[400]));
-    cases.push(case("garbage", [vec![0xff; 300], b"\r\n\r\n".to_vec()].concat(), &[400]));
+    cases.push(case(
+        "HTTP/2 by prior knowledge",
+        &b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"[..],
+        &[400, 505],
+    ));
+    cases.push(case(
+        "TLS",
+        &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n"[..],
+        &[400],
+    ));
+    cases.push(case(
+        "garbage",
+        [vec![0xff; 300], b"\r\n\r\n".to_vec()].concat(),
+        &[400],
+    ));
     assert_refused(same, &cases);
 }
 
@@ -270,7 +455,10 @@ fn percent_signs_that_encode_nothing_are_refused() {
 fn a_host_that_is_missing_double_or_invalid_is_refused() {
     let fields: [(&str, &[u8]); 17] = [
         ("missing", b""),
-        ("twice, different", b"Host: a.example\r\nHost: b.example\r\n"),
+        (
+            "twice, different",
+            b"Host: a.example\r\nHost: b.example\r\n",
+        ),
         ("twice, equal", b"Host: a.example\r\nHost: a.example\r\n"),
         ("a list", b"Host: a.example, b.example\r\n"),
         ("a space", b"Host: a b\r\n"),
@@ -289,7 +477,13 @@ fn a_host_that_is_missing_double_or_invalid_is_refused() {
     ];
     let cases: Vec<_> = fields
         .iter()
-        .map(|(name, fields)| case(*name, [b"GET / HTTP/1.1\r\n", *fields, b"\r\n"].concat(), &[400]))
+        .map(|(name, fields)| {
+            case(
+                *name,
+                [b"GET / HTTP/1.1\r\n", *fields, b"\r\n"].concat(),
+                &[400],
+            )
+        })
         .collect();
     assert_refused(same, &cases);
 }
@@ -297,15 +491,33 @@ fn a_host_that_is_missing_double_or_invalid_is_refused() {
 #[test]
 fn what_is_too_large_is_refused_by_its_own_status() {
     let long = "x".repeat(9000);
-    let many: String = (0..150).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let many: String = (0..150)
+        .map(|number| format!("X-{number}: 1\r\n"))
+        .collect();
     let cases = [
         case("a target too long", get(&format!("/{long}")), &[414]),
         case("a query too long", get(&format!("/?{long}")), &[414]),
-        case("a target without end", format!("GET /{}", "x".repeat(100_000)), &[414]),
-        case("a field too large", with_fields(format!("X-A: {}\r\n", "x".repeat(70_000)).as_bytes(), b""), &[431]),
-        case("a field without end", format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {}", "x".repeat(100_000)), &[431]),
+        case(
+            "a target without end",
+            format!("GET /{}", "x".repeat(100_000)),
+            &[414],
+        ),
+        case(
+            "a field too large",
+            with_fields(format!("X-A: {}\r\n", "x".repeat(70_000)).as_bytes(), b""),
+            &[431],
+        ),
+        case(
+            "a field without end",
+            format!("GET / HTTP/1.1\r\nHost: a\r\nX-A: {}", "x".repeat(100_000)),
+            &[431],
+        ),
         case("too many fields", with_fields(many.as_bytes(), b""), &[431]),
-        case("a method without end", "x".repeat(100_000), &[400, 414, 431, 501]),
+        case(
+            "a method without end",
+            "x".repeat(100_000),
+            &[400, 414, 431, 501],
+        ),
         case(
             "an expectation nobody knows",
             with_fields(b"Expect: 200-ok\r\nContent-Length: 1\r\n", b"x"),
@@ -324,7 +536,9 @@ fn what_is_too_large_is_refused_by_its_own_status() {
 fn bad_chunking_is_refused_and_its_request_never_whole() {
     let long_prefix = format!("{}5\r\nhello\r\n0\r\n\r\n", "0".repeat(300));
     let long_extension = format!("5;{}\r\nhello\r\n0\r\n\r\n", "x".repeat(20_000));
-    let many_trailers: String = (0..200).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let many_trailers: String = (0..200)
+        .map(|number| format!("X-{number}: 1\r\n"))
+        .collect();
     let many_trailers = format!("0\r\n{many_trailers}\r\n");
     let large_trailer = format!("0\r\nX-A: {}\r\n\r\n", "x".repeat(100_000));
     let bodies: [(&str, &[u8], &'static [u16]); 43] = [
@@ -335,46 +549,124 @@ fn bad_chunking_is_refused_and_its_request_never_whole() {
         ("a size after a space", b" 5\r\nhello\r\n0\r\n\r\n", &[400]),
         ("a size before a space", b"5 \r\nhello\r\n0\r\n\r\n", &[400]),
         ("a size before a tab", b"5\t\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("a size with an underscore", b"1_0\r\nhellohellohello!\r\n0\r\n\r\n", &[400]),
-        ("a size that is no number", b"g\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("a size that overflows", b"10000000000000005\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("a size that overflows far", b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n", &[400]),
+        (
+            "a size with an underscore",
+            b"1_0\r\nhellohellohello!\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a size that is no number",
+            b"g\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a size that overflows",
+            b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a size that overflows far",
+            b"fffffffffffffffff\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
         ("a size with a long prefix", long_prefix.as_bytes(), &[400]),
         ("a size and a comma", b"5,5\r\nhello\r\n0\r\n\r\n", &[400]),
         ("a size and NUL", b"5\x00\r\nhello\r\n0\r\n\r\n", &[400]),
         ("bare LF after the size", b"5\nhello\r\n0\r\n\r\n", &[400]),
         ("bare CR after the size", b"5\rhello\r\n0\r\n\r\n", &[400]),
-        ("CR CR LF after the size", b"5\r\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("bare LF in an extension", b"5;a\nhello\r\n0\r\n\r\n", &[400]),
-        ("bare LF in a quoted extension", b"5;a=\"\n\"\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("bare CR in an extension", b"5;a\rb\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("NUL in an extension", b"5;a\x00\r\nhello\r\n0\r\n\r\n", &[400]),
+        (
+            "CR CR LF after the size",
+            b"5\r\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "bare LF in an extension",
+            b"5;a\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "bare LF in a quoted extension",
+            b"5;a=\"\n\"\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "bare CR in an extension",
+            b"5;a\rb\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "NUL in an extension",
+            b"5;a\x00\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
         ("an extension too long", long_extension.as_bytes(), &[400]),
         ("bare LF after the data", b"5\r\nhello\n0\r\n\r\n", &[400]),
         ("bare CR after the data", b"5\r\nhello\r0\r\n\r\n", &[400]),
         ("nothing after the data", b"5\r\nhello0\r\n\r\n", &[400]),
-        ("data longer than its size", b"3\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("data shorter than its size", b"6\r\nhello\r\n0\r\n\r\n", &[400]),
-        ("a second chunk without size", b"5\r\nhello\r\n\r\n0\r\n\r\n", &[400]),
+        (
+            "data longer than its size",
+            b"3\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "data shorter than its size",
+            b"6\r\nhello\r\n0\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a second chunk without size",
+            b"5\r\nhello\r\n\r\n0\r\n\r\n",
+            &[400],
+        ),
         ("a last chunk with LF", b"0\n\r\n", &[400]),
         ("an end of bare LF", b"0\r\n\n", &[400]),
         ("a trailer ending with LF", b"0\r\nX-A: b\n\r\n", &[400]),
         ("a trailer without colon", b"0\r\ngarbage\r\n\r\n", &[400]),
         ("a folded trailer", b"0\r\nX-A: b\r\n c\r\n\r\n", &[400]),
         ("a trailer with NUL", b"0\r\nX-A: b\x00\r\n\r\n", &[400]),
-        ("a trailer with space before the colon", b"0\r\nX-A : b\r\n\r\n", &[400]),
-        ("a length in the trailers", b"0\r\nContent-Length: 5\r\n\r\n", &[400]),
-        ("a coding in the trailers", b"0\r\nTransfer-Encoding: chunked\r\n\r\n", &[400]),
-        ("a host in the trailers", b"0\r\nHost: evil.example\r\n\r\n", &[400]),
+        (
+            "a trailer with space before the colon",
+            b"0\r\nX-A : b\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a length in the trailers",
+            b"0\r\nContent-Length: 5\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a coding in the trailers",
+            b"0\r\nTransfer-Encoding: chunked\r\n\r\n",
+            &[400],
+        ),
+        (
+            "a host in the trailers",
+            b"0\r\nHost: evil.example\r\n\r\n",
+            &[400],
+        ),
         ("too many trailers", many_trailers.as_bytes(), &[400, 431]),
         ("a trailer too large", large_trailer.as_bytes(), &[400, 431]),
-        ("a request instead of a chunk", b"GET / HTTP/1.1\r\nHost: a\r\n\r\n", &[400]),
-        ("after a good chunk, a bad one", b"5\r\nhello\r\nzz\r\n", &[400]),
+        (
+            "a request instead of a chunk",
+            b"GET / HTTP/1.1\r\nHost: a\r\n\r\n",
+            &[400],
+        ),
+        (
+            "after a good chunk, a bad one",
+            b"5\r\nhello\r\nzz\r\n",
+            &[400],
+        ),
         ("a fraction", b"5.0\r\nhello\r\n0\r\n\r\n", &[400]),
     ];
     let cases: Vec<_> = bodies
         .iter()
-        .map(|(name, body, statuses)| case(*name, with_fields(b"Transfer-Encoding: chunked\r\n", body), statuses))
+        .map(|(name, body, statuses)| {
+            case(
+                *name,
+                with_fields(b"Transfer-Encoding: chunked\r\n", body),
+                statuses,
+            )
+        })
         .collect();
     assert_broken_off(&cases);
 }
@@ -409,7 +701,8 @@ fn nothing_after_a_refusal_is_served() {
     let origin = Origin::answering(ok(""));
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
-    let refused = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
+    let refused =
+        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n";
     client.send([&refused[..], b"0\r\n\r\n", &get("/smuggled")].concat());
     assert_eq!(client.read_response().status(), 400);
     client.assert_closed();
@@ -427,7 +720,9 @@ fn a_body_sent_to_a_route_that_answers_itself_is_not_the_next_request() {
     let mut client = proxy.client();
     let smuggled = get("/smuggled");
     let length = smuggled.len();
-    client.send(format!("POST /self HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"));
+    client.send(format!(
+        "POST /self HTTP/1.1\r\nHost: a\r\nContent-Length: {length}\r\n\r\n"
+    ));
     client.send_what_is_taken(&smuggled);
     client.send_what_is_taken(get("/next"));
     assert_eq!(client.read_response().status(), 403);
@@ -435,7 +730,13 @@ fn a_body_sent_to_a_route_that_answers_itself_is_not_the_next_request() {
     if let Ok(next) = client.try_response() {
         assert_eq!(next.text(), "/next");
     }
-    assert!(origin.seen().requests.iter().all(|request| request.target() == "/next"));
+    assert!(
+        origin
+            .seen()
+            .requests
+            .iter()
+            .all(|request| request.target() == "/next")
+    );
 }
 
 #[test]

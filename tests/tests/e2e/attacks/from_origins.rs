@@ -16,14 +16,21 @@ fn lying_origin(answers: Vec<Vec<u8>>) -> Origin {
             // The proxy may close in the middle of what it refuses.
             let _ = connection.send(&answers[number]);
             let more = connection.read_to_end();
-            assert!(more.is_empty(), "used again after {:?}", answers[number].escape_ascii().to_string());
+            assert!(
+                more.is_empty(),
+                "used again after {:?}",
+                answers[number].escape_ascii().to_string()
+            );
             return;
         }
     })
 }
 
 /// Asks for every answer once and says all that is wrong with what the client got.
-fn assert_each(answers: &[(&str, &[u8])], wrong_with: impl Fn(Result<Response, WireError>) -> Option<String>) {
+fn assert_each(
+    answers: &[(&str, &[u8])],
+    wrong_with: impl Fn(Result<Response, WireError>) -> Option<String>,
+) {
     let origin = lying_origin(answers.iter().map(|(_, bytes)| bytes.to_vec()).collect());
     let proxy = Config::to(&origin).start();
     let mut wrong = Vec::new();
@@ -32,16 +39,30 @@ fn assert_each(answers: &[(&str, &[u8])], wrong_with: impl Fn(Result<Response, W
         client.send(get(&format!("/{number}")));
         wrong.extend(wrong_with(client.try_response()).map(|what| format!("{name}: {what}")));
     }
-    assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), answers.len(), wrong.join("\n"));
-    assert_eq!(proxy.get("/honest").text(), "honest", "an honest answer passes after all of that");
+    assert!(
+        wrong.is_empty(),
+        "{} of {}:\n{}",
+        wrong.len(),
+        answers.len(),
+        wrong.join("\n")
+    );
+    assert_eq!(
+        proxy.get("/honest").text(),
+        "honest",
+        "an honest answer passes after all of that"
+    );
     proxy.wait_until_idle();
     origin.wait_until("every connection that lied closed", |seen| seen.open <= 1);
 }
 
 fn not_a_502(outcome: Result<Response, WireError>) -> Option<String> {
     match outcome {
-        Ok(response) if response.failure.is_some() => Some(format!("its body failed: {:?}", response.failure)),
-        Ok(response) => (response.status() != 502).then(|| format!("{} {}", response.status(), response.text())),
+        Ok(response) if response.failure.is_some() => {
+            Some(format!("its body failed: {:?}", response.failure))
+        }
+        Ok(response) => {
+            (response.status() != 502).then(|| format!("{} {}", response.status(), response.text()))
+        }
         Err(failure) => Some(format!("no answer: {failure}")),
     }
 }
@@ -106,10 +127,18 @@ fn an_answer_whose_head_is_bent_is_a_502() {
 
 #[test]
 fn a_head_too_large_is_a_502() {
-    let large = format!("HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(1_000_000));
-    let many: String = (0..20_000).map(|number| format!("X-{number}: 1\r\n")).collect();
+    let large = format!(
+        "HTTP/1.1 200 OK\r\nX-A: {}\r\nContent-Length: 0\r\n\r\n",
+        "x".repeat(1_000_000)
+    );
+    let many: String = (0..20_000)
+        .map(|number| format!("X-{number}: 1\r\n"))
+        .collect();
     let many = format!("HTTP/1.1 200 OK\r\n{many}Content-Length: 0\r\n\r\n");
-    let line = format!("HTTP/1.1 200 {}\r\nContent-Length: 0\r\n\r\n", "x".repeat(1_000_000));
+    let line = format!(
+        "HTTP/1.1 200 {}\r\nContent-Length: 0\r\n\r\n",
+        "x".repeat(1_000_000)
+    );
     assert_each(
         &[
             ("a field too large", large.as_bytes()),
@@ -124,7 +153,10 @@ fn a_head_too_large_is_a_502() {
 fn interim_responses_without_end_are_a_502() {
     let origin = Origin::script(|connection| {
         connection.read_request();
-        while connection.send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n").is_ok() {}
+        while connection
+            .send("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n")
+            .is_ok()
+        {}
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
@@ -146,8 +178,16 @@ fn interim_responses_without_end_are_a_502() {
 fn looks_whole(outcome: Result<Response, WireError>) -> Option<String> {
     match outcome {
         Ok(response) if response.status() == 502 => None,
-        Ok(Response { failure: Some(WireError::CutShort | WireError::Reset), .. }) => None,
-        Ok(response) => Some(format!("{} {:?} {:?}", response.status(), response.text(), response.failure)),
+        Ok(Response {
+            failure: Some(WireError::CutShort | WireError::Reset),
+            ..
+        }) => None,
+        Ok(response) => Some(format!(
+            "{} {:?} {:?}",
+            response.status(),
+            response.text(),
+            response.failure
+        )),
         Err(WireError::Closed | WireError::Reset) => None,
         Err(failure) => Some(format!("{failure}")),
     }
@@ -163,7 +203,10 @@ fn bad_chunking_never_ends_cleanly_for_the_client() {
         ("a size after a space", b" 5\r\nhello\r\n0\r\n\r\n"),
         ("a size before a space", b"5 \r\nhello\r\n0\r\n\r\n"),
         ("a size that is no number", b"zz\r\nhello\r\n0\r\n\r\n"),
-        ("a size that overflows", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
+        (
+            "a size that overflows",
+            b"10000000000000005\r\nhello\r\n0\r\n\r\n",
+        ),
         ("bare LF after the size", b"5\nhello\r\n0\r\n\r\n"),
         ("bare CR after the size", b"5\rhello\r\n0\r\n\r\n"),
         ("bare LF in an extension", b"5;a\nhello\r\n0\r\n\r\n"),
@@ -172,20 +215,53 @@ fn bad_chunking_never_ends_cleanly_for_the_client() {
         ("nothing after the data", b"5\r\nhello0\r\n\r\n"),
         ("data longer than its size", b"3\r\nhello\r\n0\r\n\r\n"),
         ("data shorter than its size", b"6\r\nhello\r\n0\r\n\r\n"),
-        ("a bad chunk after a good one", b"5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n"),
+        (
+            "a bad chunk after a good one",
+            b"5\r\nhello\r\nzz\r\nhello\r\n0\r\n\r\n",
+        ),
         ("an end of bare LF", b"5\r\nhello\r\n0\r\n\n"),
-        ("a trailer without colon", b"5\r\nhello\r\n0\r\ngarbage\r\n\r\n"),
-        ("a trailer with NUL", b"5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n"),
-        ("a folded trailer", b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n"),
-        ("a length in the trailers", b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n"),
-        ("a coding in the trailers", b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n"),
-        ("another answer instead of a chunk", b"5\r\nhello\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"),
+        (
+            "a trailer without colon",
+            b"5\r\nhello\r\n0\r\ngarbage\r\n\r\n",
+        ),
+        (
+            "a trailer with NUL",
+            b"5\r\nhello\r\n0\r\nX-A: \x00\r\n\r\n",
+        ),
+        (
+            "a folded trailer",
+            b"5\r\nhello\r\n0\r\nX-A: b\r\n c\r\n\r\n",
+        ),
+        (
+            "a length in the trailers",
+            b"5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n",
+        ),
+        (
+            "a coding in the trailers",
+            b"5\r\nhello\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+        ),
+        (
+            "another answer instead of a chunk",
+            b"5\r\nhello\r\nHTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n",
+        ),
     ];
     let answers: Vec<_> = bodies
         .iter()
-        .map(|(name, body)| (*name, [b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n", *body].concat()))
+        .map(|(name, body)| {
+            (
+                *name,
+                [
+                    b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                    *body,
+                ]
+                .concat(),
+            )
+        })
         .collect();
-    let answers: Vec<_> = answers.iter().map(|(name, bytes)| (*name, bytes.as_slice())).collect();
+    let answers: Vec<_> = answers
+        .iter()
+        .map(|(name, bytes)| (*name, bytes.as_slice()))
+        .collect();
     assert_each(&answers, looks_whole);
 }
 
@@ -203,12 +279,30 @@ fn cut_short_after(bytes: &'static [u8], reset: bool) -> Origin {
 #[test]
 fn an_answer_cut_short_is_cut_short_for_the_client() {
     let heads: [(&str, &[u8]); 6] = [
-        ("by its length", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello"),
-        ("before the first byte", b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n"),
-        ("inside a chunk", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello"),
-        ("between chunks", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n"),
-        ("after the last chunk's size", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n"),
-        ("inside the trailers", b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-A: b\r\n"),
+        (
+            "by its length",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello",
+        ),
+        (
+            "before the first byte",
+            b"HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n",
+        ),
+        (
+            "inside a chunk",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhello",
+        ),
+        (
+            "between chunks",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n",
+        ),
+        (
+            "after the last chunk's size",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+        ),
+        (
+            "inside the trailers",
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-A: b\r\n",
+        ),
     ];
     for (name, bytes) in heads {
         for reset in [false, true] {
@@ -217,7 +311,11 @@ fn an_answer_cut_short_is_cut_short_for_the_client() {
             let mut client = proxy.client();
             client.send(get("/"));
             let whole = looks_whole(client.try_response());
-            assert!(whole.is_none(), "{name}, reset {reset}: {}", whole.unwrap_or_default());
+            assert!(
+                whole.is_none(),
+                "{name}, reset {reset}: {}",
+                whole.unwrap_or_default()
+            );
         }
     }
 }
@@ -229,24 +327,39 @@ fn the_bytes_before_the_cut_reach_the_client() {
     let cut = read.clone();
     let origin = Origin::script(move |connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello").expect("taken");
+        connection
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhello")
+            .expect("taken");
         cut.wait();
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
     client.send(get("/"));
     assert_eq!(client.read_head().value("content-length"), Some("10"));
-    assert_eq!(client.wire().read_exactly(5).expect("before the cut"), b"hello");
+    assert_eq!(
+        client.wire().read_exactly(5).expect("before the cut"),
+        b"hello"
+    );
     read.raise();
     client.assert_closed();
 }
 
 #[test]
 fn a_head_cut_short_is_a_502() {
-    for bytes in [&b""[..], b"H", b"HTTP/1.1 200 OK\r\n", b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n"] {
+    for bytes in [
+        &b""[..],
+        b"H",
+        b"HTTP/1.1 200 OK\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n",
+    ] {
         let origin = cut_short_after(bytes, false);
         let response = Config::to(&origin).start().get("/");
-        assert_eq!(response.status(), 502, "after {:?}", bytes.escape_ascii().to_string());
+        assert_eq!(
+            response.status(),
+            502,
+            "after {:?}",
+            bytes.escape_ascii().to_string()
+        );
     }
 }
 
@@ -255,18 +368,38 @@ fn a_head_cut_short_is_a_502() {
 fn bytes_after_an_answer_are_nobodys() {
     let second = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil";
     let firsts: [(&str, &str, &str); 6] = [
-        ("GET", "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok", "ok"),
-        ("GET", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n", "ok"),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok",
+            "ok",
+        ),
+        (
+            "GET",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+            "ok",
+        ),
         ("GET", "HTTP/1.1 204 No Content\r\n\r\n", ""),
-        ("GET", "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n", ""),
+        (
+            "GET",
+            "HTTP/1.1 304 Not Modified\r\nContent-Length: 50\r\n\r\n",
+            "",
+        ),
         ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n", ""),
-        ("HEAD", "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil", ""),
+        (
+            "HEAD",
+            "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nevil",
+            "",
+        ),
     ];
     for (method, first, body) in firsts {
         let answer = [first, second].concat();
         let origin = Origin::script(move |connection| {
             if connection.read_request().is_some() {
-                let answer = if connection.index() == 0 { answer.clone().into_bytes() } else { ok("honest") };
+                let answer = if connection.index() == 0 {
+                    answer.clone().into_bytes()
+                } else {
+                    ok("honest")
+                };
                 connection.send(answer).expect("taken");
                 connection.read_to_end();
             }
@@ -276,7 +409,10 @@ fn bytes_after_an_answer_are_nobodys() {
         client.send(format!("{method} /first HTTP/1.1\r\nHost: a\r\n\r\n"));
         let response = client.read_response_to(method);
         // The surplus may come before the answer has been judged: then it is refused as a whole.
-        assert!(response.status() == 502 || response.text() == body, "{first:?}: {response:?}");
+        assert!(
+            response.status() == 502 || response.text() == body,
+            "{first:?}: {response:?}"
+        );
         if response.closes() || response.framing == Framing::UntilClose {
             client = proxy.client();
         }
@@ -303,7 +439,10 @@ fn an_answer_nobody_asked_for_is_nobodys() {
     for _ in 0..3 {
         let response = client.get("/second");
         // The proxy may meet the surplus before it asks, or find it instead of its answer.
-        assert!(response.status() == 502 || response.text() == "honest", "{response:?}");
+        assert!(
+            response.status() == 502 || response.text() == "honest",
+            "{response:?}"
+        );
         if response.closes() {
             client = proxy.client();
         }

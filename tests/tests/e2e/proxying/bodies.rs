@@ -23,13 +23,21 @@ fn proxy_to(origin: &Origin) -> Proxy {
 
 #[test]
 fn a_get_passes_with_its_target_and_its_answer_comes_back() {
-    let origin = Origin::answering("HTTP/1.1 203 Somewhat\r\nContent-Length: 5\r\nX-From: origin\r\n\r\nhello");
+    let origin = Origin::answering(
+        "HTTP/1.1 203 Somewhat\r\nContent-Length: 5\r\nX-From: origin\r\n\r\nhello",
+    );
     let response = proxy_to(&origin).get("/a/b?c=d&e=%20f");
     assert_eq!(response.status(), 203);
     assert_eq!(response.head.value("x-from"), Some("origin"));
-    assert_eq!((response.framing, response.text().as_str()), (Framing::Length(5), "hello"));
+    assert_eq!(
+        (response.framing, response.text().as_str()),
+        (Framing::Length(5), "hello")
+    );
     let request = origin.only_request();
-    assert_eq!((request.method(), request.target()), ("GET", "/a/b?c=d&e=%20f"));
+    assert_eq!(
+        (request.method(), request.target()),
+        ("GET", "/a/b?c=d&e=%20f")
+    );
     assert_eq!(request.framing, Framing::Empty);
 }
 
@@ -48,7 +56,11 @@ fn repeated_and_unusual_fields_keep_their_order_and_values() {
     let head = origin.only_request().head;
     assert_eq!(head.values("x-list"), ["one", "two, three"]);
     assert_eq!(head.value("cookie"), Some("x=1"));
-    assert_eq!(head.value("x-bytes"), Some("caf\u{c3}\u{a9}"), "obs-text, byte by byte");
+    assert_eq!(
+        head.value("x-bytes"),
+        Some("caf\u{c3}\u{a9}"),
+        "obs-text, byte by byte"
+    );
 }
 
 #[test]
@@ -56,31 +68,45 @@ fn any_method_passes_as_it_is() {
     let origin = Origin::answering(ok(""));
     let proxy = proxy_to(&origin);
     for method in ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "M-SEARCH"] {
-        let response =
-            proxy.ask(format!("{method} /x HTTP/1.1\r\nHost: site.example\r\nContent-Length: 0\r\n\r\n"));
+        let response = proxy.ask(format!(
+            "{method} /x HTTP/1.1\r\nHost: site.example\r\nContent-Length: 0\r\n\r\n"
+        ));
         assert_eq!(response.status(), 200, "{method}");
     }
     let seen = origin.seen();
     let methods: Vec<_> = seen.requests.iter().map(Request::method).collect();
-    assert_eq!(methods, ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "M-SEARCH"]);
+    assert_eq!(
+        methods,
+        ["PUT", "DELETE", "PATCH", "OPTIONS", "PROPFIND", "M-SEARCH"]
+    );
 }
 
 #[test]
 fn a_body_with_a_length_reaches_the_origin_with_it() {
     let origin = Origin::answering(ok("taken"));
-    assert_eq!(proxy_to(&origin).ask(post("/", b"some body")).text(), "taken");
+    assert_eq!(
+        proxy_to(&origin).ask(post("/", b"some body")).text(),
+        "taken"
+    );
     let request = origin.only_request();
-    assert_eq!((request.framing, request.body.as_slice()), (Framing::Length(9), &b"some body"[..]));
+    assert_eq!(
+        (request.framing, request.body.as_slice()),
+        (Framing::Length(9), &b"some body"[..])
+    );
 }
 
 #[test]
 fn a_chunked_body_reaches_the_origin_chunked() {
     let origin = Origin::answering(ok("taken"));
-    let mut bytes = b"POST / HTTP/1.1\r\nHost: site.example\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
+    let mut bytes =
+        b"POST / HTTP/1.1\r\nHost: site.example\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
     bytes.extend(chunked(&[b"so", b"me ", b"body"]));
     assert_eq!(proxy_to(&origin).ask(bytes).text(), "taken");
     let request = origin.only_request();
-    assert_eq!((request.framing, request.body.as_slice()), (Framing::Chunked, &b"some body"[..]));
+    assert_eq!(
+        (request.framing, request.body.as_slice()),
+        (Framing::Chunked, &b"some body"[..])
+    );
 }
 
 #[test]
@@ -105,7 +131,10 @@ fn a_chunked_answer_comes_back_chunked_and_the_connection_stays() {
     let mut client = proxy.client();
     for _ in 0..2 {
         let response = client.get("/");
-        assert_eq!((response.framing, response.text().as_str()), (Framing::Chunked, "first second"));
+        assert_eq!(
+            (response.framing, response.text().as_str()),
+            (Framing::Chunked, "first second")
+        );
     }
     assert_eq!(origin.seen().accepted, 1);
 }
@@ -114,7 +143,9 @@ fn a_chunked_answer_comes_back_chunked_and_the_connection_stays() {
 fn an_answer_that_ends_with_its_connection_ends_cleanly_for_the_client() {
     let origin = Origin::script(|connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 200 OK\r\n\r\nuntil the end").expect("taken");
+        connection
+            .send("HTTP/1.1 200 OK\r\n\r\nuntil the end")
+            .expect("taken");
     });
     let response = proxy_to(&origin).get("/");
     assert_eq!(response.text(), "until the end");
@@ -165,7 +196,9 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         ("GET", "/204", 204, None),
         ("GET", "/304", 304, Some("77")),
     ] {
-        client.send(format!("{method} {target} HTTP/1.1\r\nHost: site.example\r\n\r\n"));
+        client.send(format!(
+            "{method} {target} HTTP/1.1\r\nHost: site.example\r\n\r\n"
+        ));
         let response = client.read_response_to(method);
         assert_eq!(response.status(), status, "{target}");
         if target != "/head-chunked" {
@@ -173,7 +206,11 @@ fn answers_without_a_body_leave_the_connection_in_step() {
         }
         assert_eq!(client.get("/after").text(), "body", "after {target}");
     }
-    assert_eq!(origin.seen().accepted, 1, "answers without a body leave the upstream connection usable");
+    assert_eq!(
+        origin.seen().accepted,
+        1,
+        "answers without a body leave the upstream connection usable"
+    );
 }
 
 #[test]
@@ -185,7 +222,9 @@ fn an_event_arrives_before_the_next_one_is_sent() {
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
         connection.send(head).expect("taken");
         for number in 0..10 {
-            connection.send(chunk(format!("data: {number}\n\n").as_bytes())).expect("taken");
+            connection
+                .send(chunk(format!("data: {number}\n\n").as_bytes()))
+                .expect("taken");
             send_next.wait();
         }
         connection.send("0\r\n\r\n").expect("taken");
@@ -194,9 +233,16 @@ fn an_event_arrives_before_the_next_one_is_sent() {
     let proxy = proxy_to(&origin);
     let mut client = proxy.client();
     client.send(get("/events"));
-    assert_eq!(client.read_head().value("content-type"), Some("text/event-stream"));
+    assert_eq!(
+        client.read_head().value("content-type"),
+        Some("text/event-stream")
+    );
     for number in 0..10 {
-        let event = client.wire().read_chunk().expect("it was sent").expect("it is not the last");
+        let event = client
+            .wire()
+            .read_chunk()
+            .expect("it was sent")
+            .expect("it is not the last");
         assert_eq!(event, format!("data: {number}\n\n").as_bytes());
         arrived.raise();
     }
@@ -209,7 +255,9 @@ fn an_answers_head_arrives_before_its_body_is_sent() {
     let send_body = head_seen.clone();
     let origin = Origin::script(move |connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n").expect("taken");
+        connection
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+            .expect("taken");
         send_body.wait();
         connection.send("body").expect("taken");
         connection.read_to_end();
@@ -219,7 +267,10 @@ fn an_answers_head_arrives_before_its_body_is_sent() {
     client.send(get("/"));
     assert_eq!(client.read_head().value("content-length"), Some("4"));
     head_seen.raise();
-    assert_eq!(client.wire().read_exactly(4).expect("the body follows"), b"body");
+    assert_eq!(
+        client.wire().read_exactly(4).expect("the body follows"),
+        b"body"
+    );
 }
 
 #[test]
@@ -247,9 +298,15 @@ fn an_uploads_piece_arrives_before_the_next_one_is_sent() {
         });
         let proxy = proxy_to(&origin);
         let mut client = proxy.client();
-        client.send(format!("POST / HTTP/1.1\r\nHost: site.example\r\n{framing}\r\n\r\n"));
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: site.example\r\n{framing}\r\n\r\n"
+        ));
         for _ in 0..10 {
-            client.send(if framing.contains("chunked") { "1\r\nx\r\n" } else { "x" });
+            client.send(if framing.contains("chunked") {
+                "1\r\nx\r\n"
+            } else {
+                "x"
+            });
             piece_seen.wait();
         }
         if framing.contains("chunked") {
@@ -286,10 +343,16 @@ fn framing_field(framing: Framing) -> String {
 
 #[test]
 fn a_large_download_passes_unchanged_in_little_memory() {
-    for framing in [Framing::Length(LARGE_BODY_BYTES), Framing::Chunked, Framing::UntilClose] {
+    for framing in [
+        Framing::Length(LARGE_BODY_BYTES),
+        Framing::Chunked,
+        Framing::UntilClose,
+    ] {
         let origin = Origin::script(move |connection| {
             connection.read_request();
-            connection.send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing))).expect("taken");
+            connection
+                .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
+                .expect("taken");
             send_pattern(connection.sender(), framing, LARGE_BODY_BYTES);
         });
         let proxy = proxy_to(&origin);
@@ -298,7 +361,10 @@ fn a_large_download_passes_unchanged_in_little_memory() {
         let head = client.read_head();
         let framing_here = Framing::of_response(&head, "GET").expect("framed");
         let mut check = Check::new();
-        client.wire().pass_body(framing_here, &mut |piece| check.take(piece)).expect("it ends cleanly");
+        client
+            .wire()
+            .pass_body(framing_here, &mut |piece| check.take(piece))
+            .expect("it ends cleanly");
         assert_eq!(check.seen(), LARGE_BODY_BYTES, "{framing:?}");
         let peak = proxy.rss_peak_bytes();
         assert!(peak < RSS_BYTES_MAX, "{framing:?}: {peak} bytes resident");
@@ -312,15 +378,27 @@ fn a_large_upload_passes_unchanged_in_little_memory() {
             let head = connection.read_head().expect("a request");
             let framing = Framing::of_request(&head).expect("framed");
             let mut check = Check::new();
-            connection.wire().pass_body(framing, &mut |piece| check.take(piece)).expect("it ends cleanly");
-            connection.send(ok(check.seen().to_string())).expect("taken");
+            connection
+                .wire()
+                .pass_body(framing, &mut |piece| check.take(piece))
+                .expect("it ends cleanly");
+            connection
+                .send(ok(check.seen().to_string()))
+                .expect("taken");
             connection.read_to_end();
         });
         let proxy = Config::to(&origin).limits("body_bytes = 0").start();
         let mut client = proxy.client();
-        client.send(format!("PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n", framing_field(framing)));
+        client.send(format!(
+            "PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n",
+            framing_field(framing)
+        ));
         send_pattern(client.sender(), framing, LARGE_BODY_BYTES);
-        assert_eq!(client.read_response().text(), LARGE_BODY_BYTES.to_string(), "{framing:?}");
+        assert_eq!(
+            client.read_response().text(),
+            LARGE_BODY_BYTES.to_string(),
+            "{framing:?}"
+        );
         let peak = proxy.rss_peak_bytes();
         assert!(peak < RSS_BYTES_MAX, "{framing:?}: {peak} bytes resident");
     }
@@ -334,7 +412,9 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
     let origin = Origin::script(move |connection| {
         connection.read_request();
         let framing = Framing::Length(LARGE_BODY_BYTES);
-        connection.send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing))).expect("taken");
+        connection
+            .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
+            .expect("taken");
         let pattern = Pattern::new();
         let sender = connection.sender();
         sender.set_nonblocking(true).expect("the socket is open");
@@ -360,7 +440,12 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
     stalled.wait();
     let mut check = Check::new();
     client.read_head();
-    client.wire().pass_body(Framing::Length(LARGE_BODY_BYTES), &mut |piece| check.take(piece)).expect("all of it");
+    client
+        .wire()
+        .pass_body(Framing::Length(LARGE_BODY_BYTES), &mut |piece| {
+            check.take(piece)
+        })
+        .expect("all of it");
     assert_eq!(check.seen(), LARGE_BODY_BYTES);
     assert!(proxy.rss_peak_bytes() < RSS_BYTES_MAX);
 }
@@ -370,13 +455,17 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
 fn an_early_answer_reaches_a_client_that_is_still_uploading() {
     let origin = Origin::script(|connection| {
         connection.read_head().expect("a request");
-        connection.send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno").expect("taken");
+        connection
+            .send("HTTP/1.1 403 Forbidden\r\nContent-Length: 2\r\nConnection: close\r\n\r\nno")
+            .expect("taken");
         connection.wire().finish_sending().expect("open");
         connection.read_to_end();
     });
     let proxy = Config::to(&origin).limits("body_bytes = 0").start();
     let mut client = proxy.client();
-    client.send(format!("POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: {LARGE_BODY_BYTES}\r\n\r\n"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: {LARGE_BODY_BYTES}\r\n\r\n"
+    ));
     let mut sender = client.sender();
     let uploading = std::thread::spawn(move || {
         let piece = [b'x'; 16 * 1024];
@@ -401,7 +490,8 @@ fn an_early_answer_followed_by_a_close_reaches_a_client_that_waits_for_it() {
     });
     let proxy = proxy_to(&origin);
     let mut client = proxy.client();
-    client.send("POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: 100000\r\n\r\nhalf of it");
+    client
+        .send("POST / HTTP/1.1\r\nHost: site.example\r\nContent-Length: 100000\r\n\r\nhalf of it");
     let response = client.read_response();
     assert_eq!((response.status(), response.text().as_str()), (413, "big"));
 }
@@ -432,11 +522,19 @@ fn an_upload_that_breaks_off_is_broken_off_at_the_origin() {
         let origin = Origin::answering(ok("taken"));
         let proxy = proxy_to(&origin);
         let mut client = proxy.client();
-        client.send(format!("POST / HTTP/1.1\r\nHost: site.example\r\n{framing}\r\n\r\n5\r\nhello\r\n"));
+        client.send(format!(
+            "POST / HTTP/1.1\r\nHost: site.example\r\n{framing}\r\n\r\n5\r\nhello\r\n"
+        ));
         origin.wait_until("a connection", |seen| seen.accepted == 1);
         drop(client);
-        let seen = origin.wait_until("the upload's end", |seen| seen.broken_off.len() == 1 || seen.open == 0);
-        assert_eq!(seen.requests.len(), 0, "{framing}: half an upload is no request");
+        let seen = origin.wait_until("the upload's end", |seen| {
+            seen.broken_off.len() == 1 || seen.open == 0
+        });
+        assert_eq!(
+            seen.requests.len(),
+            0,
+            "{framing}: half an upload is no request"
+        );
     }
 }
 
@@ -451,23 +549,33 @@ fn connections_to_the_origin_are_used_again() {
     }
     for number in 20..40 {
         let target = format!("/{number}");
-        assert_eq!(proxy.get(&target).text(), target, "on a connection of its own");
+        assert_eq!(
+            proxy.get(&target).text(),
+            target,
+            "on a connection of its own"
+        );
     }
     assert_eq!(origin.seen().accepted, 1);
 }
 
 #[test]
 fn pipelined_requests_are_answered_in_order() {
-    let origin = Origin::serving(|request| ok([request.target().as_bytes(), b" ", &request.body].concat()));
+    let origin =
+        Origin::serving(|request| ok([request.target().as_bytes(), b" ", &request.body].concat()));
     let proxy = proxy_to(&origin);
     let mut client = proxy.client();
     let mut all = Vec::new();
     for number in 0..60 {
         match number % 3 {
             0 => all.extend(get(&format!("/{number}"))),
-            1 => all.extend(post(&format!("/{number}"), format!("body {number}").as_bytes())),
+            1 => all.extend(post(
+                &format!("/{number}"),
+                format!("body {number}").as_bytes(),
+            )),
             _ => {
-                let head = format!("PUT /{number} HTTP/1.1\r\nHost: site.example\r\nTransfer-Encoding: chunked\r\n\r\n");
+                let head = format!(
+                    "PUT /{number} HTTP/1.1\r\nHost: site.example\r\nTransfer-Encoding: chunked\r\n\r\n"
+                );
                 all.extend_from_slice(head.as_bytes());
                 all.extend(chunked(&[b"chunk ", number.to_string().as_bytes()]));
             }
@@ -486,7 +594,8 @@ fn pipelined_requests_are_answered_in_order() {
 
 #[test]
 fn a_request_cut_at_any_byte_is_the_same_request() {
-    let origin = Origin::serving(|request| ok([request.target().as_bytes(), b" ", &request.body].concat()));
+    let origin =
+        Origin::serving(|request| ok([request.target().as_bytes(), b" ", &request.body].concat()));
     let proxy = proxy_to(&origin);
     let mut request =
         b"\r\nPOST /split?a=b HTTP/1.1\r\nHost: site.example\r\nX-Some: value\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec();
@@ -494,15 +603,24 @@ fn a_request_cut_at_any_byte_is_the_same_request() {
     let mut client = proxy.client();
     for at in 1..request.len() {
         client.send_split(&request, at);
-        assert_eq!(client.read_response().text(), "/split?a=b hello world", "cut after {at} bytes");
+        assert_eq!(
+            client.read_response().text(),
+            "/split?a=b hello world",
+            "cut after {at} bytes"
+        );
     }
     client.send_bytewise(&request);
-    assert_eq!(client.read_response().text(), "/split?a=b hello world", "bytewise");
+    assert_eq!(
+        client.read_response().text(),
+        "/split?a=b hello world",
+        "bytewise"
+    );
 }
 
 #[test]
 fn an_answer_cut_at_any_byte_is_the_same_answer() {
-    const ANSWER: &[u8] = b"HTTP/1.1 200 Fine\r\nX-Some: value\r\nTransfer-Encoding: chunked\r\n\r\n\
+    const ANSWER: &[u8] =
+        b"HTTP/1.1 200 Fine\r\nX-Some: value\r\nTransfer-Encoding: chunked\r\n\r\n\
         5;ext\r\nhello\r\n6\r\n world\r\n0\r\nX-Trailer: t\r\n\r\n";
     let origin = Origin::script(|connection| {
         while let Some(request) = connection.read_request() {
@@ -530,7 +648,9 @@ fn an_answer_cut_at_any_byte_is_the_same_answer() {
 fn the_origins_wish_to_close_is_not_the_clients() {
     let origin = Origin::script(|connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok").expect("taken");
+        connection
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\nok")
+            .expect("taken");
     });
     let proxy = proxy_to(&origin);
     let mut client = proxy.client();
@@ -546,7 +666,9 @@ fn the_origins_wish_to_close_is_not_the_clients() {
 fn a_whole_answer_is_told_from_one_that_the_origin_reset() {
     let origin = Origin::script(|connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf").expect("taken");
+        connection
+            .send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+            .expect("taken");
         connection.reset_on_close();
     });
     let proxy = proxy_to(&origin);
@@ -554,7 +676,14 @@ fn a_whole_answer_is_told_from_one_that_the_origin_reset() {
     client.send(get("/"));
     match client.try_response() {
         Ok(response) if response.status() == 200 => {
-            assert!(matches!(response.failure, Some(WireError::CutShort | WireError::Reset)), "{:?}", response.failure);
+            assert!(
+                matches!(
+                    response.failure,
+                    Some(WireError::CutShort | WireError::Reset)
+                ),
+                "{:?}",
+                response.failure
+            );
         }
         // The reset may overtake the bytes before it.
         Ok(response) => assert_eq!(response.status(), 502),

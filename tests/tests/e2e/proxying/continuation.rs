@@ -12,12 +12,16 @@ fn a_client_sees_the_origins_continue_and_only_then_sends_its_body() {
     let origin = Origin::script(|connection| {
         let head = connection.read_head().expect("a request");
         assert_eq!(head.value("expect"), Some("100-continue"));
-        connection.send("HTTP/1.1 100 Continue\r\n\r\n").expect("taken");
+        connection
+            .send("HTTP/1.1 100 Continue\r\n\r\n")
+            .expect("taken");
         let request = connection.read_body(head).expect("the body");
         connection.send(ok(request.body)).expect("taken");
         connection.read_to_end();
     });
-    let proxy = Config::to(&origin).pool("expect_continue_timeout = \"20s\"").start();
+    let proxy = Config::to(&origin)
+        .pool("expect_continue_timeout = \"20s\"")
+        .start();
     let mut client = proxy.client();
     client.send(EXPECTING);
     assert_eq!(client.read_response().status(), 100);
@@ -29,10 +33,14 @@ fn a_client_sees_the_origins_continue_and_only_then_sends_its_body() {
 fn a_client_sees_a_refusal_without_having_been_told_to_continue() {
     let origin = Origin::script(|connection| {
         connection.read_head().expect("a request");
-        connection.send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno").expect("taken");
+        connection
+            .send("HTTP/1.1 417 Expectation Failed\r\nContent-Length: 2\r\n\r\nno")
+            .expect("taken");
         assert_eq!(connection.read_to_end(), b"", "no body was asked for");
     });
-    let proxy = Config::to(&origin).pool("expect_continue_timeout = \"20s\"").start();
+    let proxy = Config::to(&origin)
+        .pool("expect_continue_timeout = \"20s\"")
+        .start();
     let mut client = proxy.client();
     client.send(EXPECTING);
     let response = client.read_response();
@@ -43,7 +51,9 @@ fn a_client_sees_a_refusal_without_having_been_told_to_continue() {
 #[test]
 fn a_body_that_comes_without_waiting_reaches_an_origin_that_never_says_continue() {
     let origin = Origin::serving(|request| ok(&request.body));
-    let proxy = Config::to(&origin).pool("expect_continue_timeout = \"100ms\"").start();
+    let proxy = Config::to(&origin)
+        .pool("expect_continue_timeout = \"100ms\"")
+        .start();
     let mut client = proxy.client();
     client.send(EXPECTING);
     client.send("body");
@@ -73,7 +83,10 @@ fn early_hints_reach_the_client_before_the_answer_exists() {
     client.send(get("/"));
     for link in ["</a.css>; rel=preload", "</b.css>; rel=preload"] {
         let hints = client.read_response();
-        assert_eq!((hints.status(), hints.head.value("link")), (103, Some(link)));
+        assert_eq!(
+            (hints.status(), hints.head.value("link")),
+            (103, Some(link))
+        );
     }
     hints_seen.raise();
     assert_eq!(client.read_response().text(), "page");
@@ -83,7 +96,9 @@ fn early_hints_reach_the_client_before_the_answer_exists() {
 fn a_client_of_http_1_0_sees_no_interim_response() {
     let origin = Origin::script(|connection| {
         connection.read_request();
-        connection.send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n").expect("taken");
+        connection
+            .send("HTTP/1.1 103 Early Hints\r\nLink: </a.css>\r\n\r\n")
+            .expect("taken");
         connection.send(ok("page")).expect("taken");
         connection.read_to_end();
     });
@@ -94,9 +109,9 @@ fn a_client_of_http_1_0_sees_no_interim_response() {
 #[test]
 fn expecting_something_else_is_refused() {
     let origin = Origin::answering(ok(""));
-    let response = Config::to(&origin)
-        .start()
-        .ask("POST / HTTP/1.1\r\nHost: site.example\r\nExpect: the-best\r\nContent-Length: 0\r\n\r\n");
+    let response = Config::to(&origin).start().ask(
+        "POST / HTTP/1.1\r\nHost: site.example\r\nExpect: the-best\r\nContent-Length: 0\r\n\r\n",
+    );
     assert_eq!(response.status(), 417);
     assert_eq!(origin.seen().accepted, 0);
 }

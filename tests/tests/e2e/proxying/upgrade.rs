@@ -24,7 +24,10 @@ fn upgraded(client: &mut Client) {
     assert_eq!(head.start.split(' ').nth(1), Some("101"));
     assert!(head.lists("connection", "upgrade"), "{head:?}");
     assert_eq!(head.value("upgrade"), Some("websocket"));
-    assert_eq!(head.value("sec-websocket-accept"), Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="));
+    assert_eq!(
+        head.value("sec-websocket-accept"),
+        Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
+    );
 }
 
 #[test]
@@ -33,21 +36,35 @@ fn after_the_101_bytes_pass_both_ways() {
         let head = switch(connection);
         assert!(head.lists("connection", "upgrade"), "{head:?}");
         assert_eq!(head.value("upgrade"), Some("websocket"));
-        assert_eq!(head.value("sec-websocket-key"), Some("dGhlIHNhbXBsZSBub25jZQ=="));
+        assert_eq!(
+            head.value("sec-websocket-key"),
+            Some("dGhlIHNhbXBsZSBub25jZQ==")
+        );
         connection.send("hello from the origin").expect("taken");
         for _ in 0..50 {
-            let said = connection.wire().read_exactly(5).expect("the client says more");
-            connection.send([b"echo ", said.as_slice()].concat()).expect("taken");
+            let said = connection
+                .wire()
+                .read_exactly(5)
+                .expect("the client says more");
+            connection
+                .send([b"echo ", said.as_slice()].concat())
+                .expect("taken");
         }
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
     upgraded(&mut client);
-    assert_eq!(client.wire().read_exactly(21).expect("a greeting"), b"hello from the origin");
+    assert_eq!(
+        client.wire().read_exactly(21).expect("a greeting"),
+        b"hello from the origin"
+    );
     for number in 0..50 {
         let said = format!("n {number:03}");
         client.send(&said);
-        assert_eq!(client.wire().read_exactly(10).expect("an echo"), format!("echo {said}").as_bytes());
+        assert_eq!(
+            client.wire().read_exactly(10).expect("an echo"),
+            format!("echo {said}").as_bytes()
+        );
     }
     client.assert_closed();
 }
@@ -56,13 +73,18 @@ fn after_the_101_bytes_pass_both_ways() {
 fn bytes_that_come_with_the_101_are_the_tunnels_first() {
     let origin = Origin::script(|connection| {
         connection.read_head().expect("a request");
-        connection.send([SWITCHING, "early bird"].concat()).expect("taken");
+        connection
+            .send([SWITCHING, "early bird"].concat())
+            .expect("taken");
         connection.read_to_end();
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
     upgraded(&mut client);
-    assert_eq!(client.wire().read_exactly(10).expect("they pass"), b"early bird");
+    assert_eq!(
+        client.wire().read_exactly(10).expect("they pass"),
+        b"early bird"
+    );
 }
 
 #[test]
@@ -137,7 +159,9 @@ fn a_tunnel_that_ended_counts_no_longer() {
 #[test]
 fn bytes_before_the_101_are_not_tunnelled() {
     let origin = Origin::script(|connection| {
-        let Some(head) = connection.read_head() else { return };
+        let Some(head) = connection.read_head() else {
+            return;
+        };
         if head.has("upgrade") {
             connection.send(SWITCHING).expect("taken");
             let tunnelled = String::from_utf8_lossy(&connection.read_to_end()).into_owned();
@@ -146,7 +170,13 @@ fn bytes_before_the_101_are_not_tunnelled() {
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
-    client.send([UPGRADE, "GET /smuggled HTTP/1.1\r\nHost: site.example\r\n\r\n"].concat());
+    client.send(
+        [
+            UPGRADE,
+            "GET /smuggled HTTP/1.1\r\nHost: site.example\r\n\r\n",
+        ]
+        .concat(),
+    );
     // Refused, or upgraded without them: both are well, and both end when this side does.
     let _ = client.try_response();
     client.finish_sending();
@@ -169,13 +199,22 @@ fn an_upgrade_that_the_origin_declines_is_an_ordinary_answer() {
 fn an_upgrade_that_the_route_does_not_allow_is_not_passed_on() {
     for (config, field) in [("upgrades = []", "websocket"), ("", "h2c")] {
         let origin = Origin::answering(ok("plain"));
-        let proxy = Config::to(&origin).route(&format!("upstream = \"app\"\n{config}")).start();
+        let proxy = Config::to(&origin)
+            .route(&format!("upstream = \"app\"\n{config}"))
+            .start();
         let mut client = proxy.client();
         client.send(UPGRADE.replace("Upgrade: websocket", &format!("Upgrade: {field}")));
         let response = client.read_response();
-        assert!([200, 400, 403, 501].contains(&response.status()), "{}", response.status());
+        assert!(
+            [200, 400, 403, 501].contains(&response.status()),
+            "{}",
+            response.status()
+        );
         for request in origin.seen().requests {
-            assert!(!request.head.has("upgrade") && !request.head.lists("connection", "upgrade"), "{request:?}");
+            assert!(
+                !request.head.has("upgrade") && !request.head.lists("connection", "upgrade"),
+                "{request:?}"
+            );
         }
     }
 }

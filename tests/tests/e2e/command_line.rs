@@ -1,0 +1,191 @@
+//! What a user types, and what comes back when it is wrong.
+
+use std::net::TcpListener;
+use std::process::Output;
+
+use ringway_tests::Config;
+use ringway_tests::proxy::{Scratch, ringway};
+
+fn printed(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn check(text: &str) -> (Option<i32>, String, String) {
+    let scratch = Scratch::new();
+    let file = scratch.file("ringway.toml", text);
+    let name = file.to_str().expect("UTF-8").to_owned();
+    let output = ringway(&["check", "--config", &name]);
+    (output.status.code(), printed(&output), name)
+}
+
+#[test]
+fn a_good_file_passes_its_check() {
+    let (code, text, _) = check(&Config::to_url("http://127.0.0.1:3000").text());
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn every_error_has_its_place_and_the_near_names_are_suggested() {
+    let (code, text, file) = check(
+        "[[listener]]\nname = \"edge\"\nbnid = [\"127.0.0.1:0\"]\nbind = [\"127.0.0.1:0\"]\n\
+         [[route]]\nname = \"all\"\nupstream = \"usres\"\n\
+         [upstream.users]\nendpoints = [\"http://127.0.0.1:1\"]\n\
+         [upstream.users.pool]\nidle_timeuot = \"5s\"\nconnect_timeout = \"fast\"\n",
+    );
+    assert_eq!(code, Some(1), "{text}");
+    for place in [":3:1", ":7:12", ":11:1", ":12:19"] {
+        assert!(
+            text.contains(&format!("{file}{place}")),
+            "no {place} in:\n{text}"
+        );
+    }
+    for suggestion in ["`bind`", "`users`", "`idle_timeout`"] {
+        assert!(text.contains(suggestion), "no {suggestion} in:\n{text}");
+    }
+    assert!(
+        text.contains("bnid = "),
+        "the text itself is shown:\n{text}"
+    );
+    assert!(text.contains("^^^^"), "and underlined:\n{text}");
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_and_not_ignored() {
+    let base = Config::to_url("http://127.0.0.1:3000").text();
+    for section in [
+        "[listener.tls]\ncertificates = [{ cert = \"a.pem\", key = \"a.key\" }]\n",
+        "[store]\nkind = \"memory\"\n",
+        "[upstream.other]\nendpoints = [\"https://127.0.0.1:1\"]\n",
+        "[upstream.app.health]\npath = \"/healthz\"\n",
+    ] {
+        let text = if section.starts_with("[listener.tls]") {
+            base.replace(
+                "[listener.timeouts]",
+                &format!("{section}[listener.timeouts]"),
+            )
+        } else {
+            format!("{base}{section}")
+        };
+        let (code, printed, _) = check(&text);
+        assert_eq!(code, Some(1), "{section}{printed}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_toml_has_its_place() {
+    let (code, text, file) = check("[process]\nworkers = = 1\n");
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains(&format!("{file}:2:")), "{text}");
+}
+
+#[test]
+fn a_broken_file_does_not_start() {
+    let scratch = Scratch::new();
+    let file = scratch.file("ringway.toml", "[process]\nworker = 1\n");
+    let name = file.to_str().expect("UTF-8");
+    let output = ringway(&["run", "--config", name]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        printed(&output).contains(&format!("{name}:2:1")),
+        "{}",
+        printed(&output)
+    );
+}
+
+#[test]
+fn a_file_that_is_not_there_is_one_plain_sentence() {
+    let output = ringway(&["run", "--config", "/nonexistent/ringway.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        printed(&output).contains("/nonexistent/ringway.toml"),
+        "{}",
+        printed(&output)
+    );
+    assert!(
+        !printed(&output).contains("panicked"),
+        "{}",
+        printed(&output)
+    );
+}
+
+#[test]
+fn the_example_passes_its_own_check() {
+    let output = ringway(&["config", "--example"]);
+    assert_eq!(output.status.code(), Some(0));
+    let (code, text, _) = check(&String::from_utf8(output.stdout).expect("UTF-8"));
+    assert_eq!(code, Some(0), "{text}");
+}
+
+#[test]
+fn the_reference_describes_every_key_of_the_contract() {
+    let output = ringway(&["config"]);
+    assert_eq!(output.status.code(), Some(0));
+    let text = printed(&output);
+    for key in [
+        "drain_notice",
+        "drain_deadline",
+        "workers",
+        "bind",
+        "access",
+        "trusted_proxies",
+        "max_connections",
+        "max_connections_per_ip",
+        "request_head",
+        "body_idle",
+        "min_rate_bytes_per_second",
+        "keep_alive",
+        "head_bytes",
+        "fields",
+        "target_bytes",
+        "body_bytes",
+        "requests_per_connection",
+        "hosts",
+        "methods",
+        "preserve_host",
+        "rewrite",
+        "request_headers",
+        "response_headers",
+        "respond",
+        "redirect",
+        "endpoints",
+        "queue_timeout",
+        "idle_max",
+        "idle_timeout",
+        "connect_timeout",
+        "response_head_timeout",
+        "expect_continue_timeout",
+    ] {
+        assert!(text.contains(key), "no {key} in:\n{text}");
+    }
+}
+
+#[test]
+fn a_port_in_use_is_one_plain_sentence() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let addr = taken.local_addr().expect("it is bound").to_string();
+    for args in [
+        ["--listen", &addr, "--admin", "127.0.0.1:0"],
+        ["--listen", "127.0.0.1:0", "--admin", &addr],
+    ] {
+        let output = ringway(&[&["proxy"], &args[..]].concat());
+        assert_eq!(output.status.code(), Some(1), "{}", printed(&output));
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        let lines: Vec<_> = text.lines().filter(|line| line.contains(&addr)).collect();
+        assert_eq!(lines.len(), 1, "{text}");
+        assert!(lines[0].contains("in use"), "{text}");
+        assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+#[test]
+fn wrong_usage_exits_with_2() {
+    for args in [
+        &["proxy", "--nonsense"][..],
+        &["fly"],
+        &["run"],
+        &["proxy", "--to", "not a url"],
+        &["proxy", "--workers", "no"],
+    ] {
+        assert_eq!(ringway(args).status.code(), Some(2), "{args:?}");
+    }
+}
