@@ -18,7 +18,7 @@ Examples:
 
 Environment:
   RINGWAY_LOG   level of the process log: error, warn, info or debug
-  NO_COLOR      no colour, whatever its value
+  NO_COLOR      no colour where it is set, and not empty
 
 Exit status: 0 fine, 1 failed, 2 wrong usage.";
 
@@ -78,9 +78,7 @@ pub struct Cli {
 /// One of the things `ringway` does.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Proxy from one line, without a file
-    ///
-    /// Proxies every request to the URLs given. Without any, a built-in origin answers.
+    /// Proxy without a file: to the URLs given, or else to a built-in origin
     #[command(after_help = PROXY_EXAMPLES)]
     Proxy(Proxy),
     /// Run the server from a configuration file
@@ -124,7 +122,7 @@ pub struct Proxy {
     /// Address to listen on; may be repeated [default: 127.0.0.1:8080]
     #[arg(long, short, value_name = "ADDR", value_parser = config::read_address)]
     pub listen: Vec<SocketAddr>,
-    /// URL of a server to proxy to; may be repeated, requests take turns
+    /// URL of a server to proxy to; may be repeated: requests take turns
     #[arg(long, short, value_name = "URL", value_parser = url)]
     pub to: Vec<String>,
     /// Address of health, readiness and metrics, or "off" [default: 127.0.0.1:9900]

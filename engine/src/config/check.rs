@@ -96,7 +96,7 @@ impl Checker<'_> {
             (Kind::Switch, DeValue::Boolean(_)) => Ok(()),
             (Kind::Duration { min, max }, DeValue::String(text)) => {
                 units::duration(text).and_then(|found| {
-                    within(found, *min, *max, quoted(text), &|bound| {
+                    within(found, *min, *max, &quoted(text), &|bound| {
                         format!("\"{}\"", units::show_duration(bound))
                     })
                 })
@@ -108,7 +108,7 @@ impl Checker<'_> {
                 )))
             }
             (Kind::Size { min, max }, DeValue::String(text)) => units::size(text)
-                .and_then(|found| within(found, *min, *max, quoted(text), &units::show_size)),
+                .and_then(|found| within(found, *min, *max, &quoted(text), &units::show_size)),
             (Kind::Size { min, max }, DeValue::Integer(number)) => {
                 in_range(number, *min, *max, &units::show_size)
             }
@@ -321,7 +321,7 @@ fn in_range(
         Ok(value) if value < 0 => Err(outside(&number.to_string(), &show(min), &show(max))),
         Ok(value) => {
             let value = u64::try_from(value).unwrap_or(u64::MAX);
-            within(value, min, max, number.to_string(), show)
+            within(value, min, max, &number.to_string(), show)
         }
         Err(_) => Err(outside(&number.to_string(), &show(min), &show(max))),
     }
@@ -331,11 +331,11 @@ fn within<T: PartialOrd + Copy>(
     value: T,
     min: T,
     max: T,
-    typed: String,
+    typed: &str,
     show: &dyn Fn(T) -> String,
 ) -> Result<(), Wrong> {
     if value < min || value > max {
-        return Err(outside(&typed, &show(min), &show(max)));
+        return Err(outside(typed, &show(min), &show(max)));
     }
     Ok(())
 }

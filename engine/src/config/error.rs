@@ -11,12 +11,17 @@ use annotate_snippets::{AnnotationKind, Element, Level, Renderer, Snippet};
 /// Longest part of a value repeated in a message, in characters; the underlined text shows the rest.
 const QUOTED_CHARS_MAX: usize = 60;
 
+/// Most errors kept of one file, the first ones: whoever has more gave the wrong file.
+pub(super) const FAULTS_MAX: usize = 100;
+
 /// Everything wrong with one file; never empty.
 #[derive(Debug, Clone)]
 pub struct Errors {
     file: String,
     text: String,
     faults: Vec<Fault>,
+    /// Whether there were more.
+    cut: bool,
 }
 
 /// One error as data, for `check --json`.
@@ -96,10 +101,13 @@ impl Errors {
     /// `faults` in any order, at least one.
     pub(super) fn new(file: &Path, text: &str, mut faults: Vec<Fault>) -> Self {
         faults.sort_by_key(Fault::start);
+        let cut = faults.len() > FAULTS_MAX;
+        faults.truncate(FAULTS_MAX);
         Self {
             file: file.display().to_string(),
             text: text.to_owned(),
             faults,
+            cut,
         }
     }
 
@@ -114,7 +122,7 @@ impl Errors {
         Self::new(file, "", vec![fault])
     }
 
-    /// Each error as data, in the file's order.
+    /// Each error as data, in the file's order, a hundred at most.
     pub fn iter(&self) -> impl Iterator<Item = Problem<'_>> {
         self.faults.iter().map(|fault| Problem {
             file: &self.file,
@@ -141,8 +149,9 @@ impl Errors {
         }
         if self.faults.iter().any(|fault| fault.at.is_some()) {
             let count = self.faults.len();
+            let more = if self.cut { "more than " } else { "" };
             let noun = if count == 1 { "error" } else { "errors" };
-            out.push_str(&format!("{count} {noun} in {}", self.file));
+            out.push_str(&format!("{more}{count} {noun} in {}", self.file));
         }
         out.truncate(out.trim_end().len());
         out

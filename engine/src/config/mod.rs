@@ -33,11 +33,11 @@ pub use quick::{check_url, quick, read_address};
 pub use reference::reference;
 
 use crate::process::Settings;
-use error::{Fault, Wrong, line_and_column, quoted};
+use error::{FAULTS_MAX, Fault, Wrong, line_and_column, quoted};
 use reader::{Findings, Section};
 
-/// Largest file read. A thousand routes fit in a tenth of it; what is larger is the wrong file.
-pub const FILE_BYTES_MAX: u64 = 16 << 20;
+/// Largest file read. Ten thousand routes fit in it; what is larger is the wrong file.
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Reads and checks a file. Relative paths in it start at its directory.
 pub fn load(path: &Path) -> Result<Settings, Errors> {
@@ -69,7 +69,7 @@ pub fn load(path: &Path) -> Result<Settings, Errors> {
         .read_to_end(&mut bytes)
         .map_err(|error| failed(&error))?;
     if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("cannot read {shown}: it is larger than 16 MiB");
+        let message = format!("cannot read {shown}: it is larger than 4 MiB");
         return Err(unreadable(message, "is it the right file?"));
     }
     match String::from_utf8(bytes) {
@@ -110,7 +110,7 @@ pub fn parse(text: &str, file: &Path) -> Result<Settings, Errors> {
 fn with_syntax(text: &str, broken: &[TomlError], faults: Vec<Fault>) -> Vec<Fault> {
     let line = |fault: &Fault| line_and_column(text, fault.start()).0;
     let mut syntax: Vec<Fault> = Vec::new();
-    for error in broken {
+    for error in broken.iter().take(FAULTS_MAX + 1) {
         let span = error.span().unwrap_or(text.len()..text.len());
         let fault = Fault::new(span, format!("this is not TOML: {}", error.message()));
         // One slip can break the rest of its line in several ways; the first is the one to mend.
@@ -121,6 +121,7 @@ fn with_syntax(text: &str, broken: &[TomlError], faults: Vec<Fault>) -> Vec<Faul
     let lines: Vec<usize> = syntax.iter().map(line).collect();
     let others = faults
         .into_iter()
+        .take(FAULTS_MAX)
         .filter(|fault| !lines.contains(&line(fault)));
     syntax.extend(others);
     syntax

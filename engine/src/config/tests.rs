@@ -366,7 +366,7 @@ fn every_name_of_the_contract_is_known() {
         use toml::de::DeValue;
         match (kind, value) {
             (Kind::Table(of) | Kind::Either(_, of), DeValue::Table(values)) => {
-                walk(of, values, seen)
+                walk(of, values, seen);
             }
             (Kind::Tables(of), DeValue::Array(items)) => {
                 for item in items.iter() {
@@ -731,6 +731,24 @@ fn what_is_not_toml_has_its_place_beside_the_other_errors() {
         "duplicate key",
     );
     line_error("[log]\nformat = json", (2, 10), "not TOML");
+}
+
+#[test]
+fn a_file_of_something_else_is_refused_without_a_flood() {
+    let errors = errors(&"key: value\n".repeat(20_000));
+    assert_eq!(errors.iter().count(), 100);
+    assert!(
+        errors
+            .to_string()
+            .ends_with("more than 100 errors in ringway.toml")
+    );
+}
+
+#[test]
+fn what_the_config_takes_the_route_table_takes() {
+    for text in [FULL, REST, &example()] {
+        assert!(crate::route::Table::new(&read(text).routes).is_ok());
+    }
 }
 
 #[test]
