@@ -339,7 +339,7 @@ fn forward(section: &Section<'_, '_>, upstreams: &[&str], findings: &mut Finding
     let found = upstreams.iter().position(|name| *name == wanted);
     if found.is_none() && !wanted.is_empty() {
         let help = match nearest(&wanted, upstreams.iter().copied()) {
-            Some(near) => format!("did you mean \"{near}\"?"),
+            Some(near) => format!("did you mean `{near}`?"),
             None if upstreams.is_empty() => {
                 format!("add [upstream.{wanted}] with endpoints = [\"http://127.0.0.1:3000\"]")
             }

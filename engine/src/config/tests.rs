@@ -604,7 +604,7 @@ fn routes_are_checked() {
         "has both `respond` and `upstream`",
     );
     replaced("", (3, 1), "does not say what becomes of a request");
-    replaced("upstream = \"ap\"", (4, 12), "did you mean \"app\"?");
+    replaced("upstream = \"ap\"", (4, 12), "did you mean `app`?");
     replaced("upstream = \"zzz\"", (4, 12), "there are: app");
     replaced("respond = { status = 99 }", (4, 22), "200 to 599");
     replaced(
