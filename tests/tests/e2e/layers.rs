@@ -88,16 +88,16 @@ fn code_of(text: &str) -> String {
         code.push_str(before);
         if after.starts_with("//") {
             rest = &after[after.find('\n').unwrap_or(after.len())..];
-        } else if after.starts_with('"') {
+        } else if let Some(inside) = after.strip_prefix('"') {
             let mut escaped = false;
             let raw = before.ends_with('r') || before.ends_with('#');
-            let end = after[1..].find(|c| {
+            let end = inside.find(|c| {
                 let ends = c == '"' && !escaped;
                 escaped = c == '\\' && !escaped && !raw;
                 ends
             });
             code.push_str("\"\"");
-            rest = &after[end.map_or(after.len(), |end| end + 2)..];
+            rest = &inside[end.map_or(inside.len(), |end| end + 1)..];
         } else if after.starts_with("'\"'") || after.starts_with("'/'") {
             rest = &after[3..];
         } else if after.starts_with("'\\") {
