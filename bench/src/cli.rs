@@ -16,6 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use signal_hook::consts::{SIGINT, SIGTERM};
 
 use crate::{
+    compare,
     cpus::CpuList,
     load::{self, Body, Checks, Counts, Report, RequestShape, Running, Target, Until},
     origin::{self, Origin},
@@ -33,6 +34,7 @@ struct Cli {
 enum Command {
     Load(Box<LoadArgs>),
     Origin(OriginArgs),
+    Compare(Box<CompareArgs>),
 }
 
 /// Loads one URL and reports what came back. Exit code 1 if anything failed.
@@ -117,11 +119,59 @@ struct OriginArgs {
     cpus: Option<CpuList>,
 }
 
+/// Measures proxies side by side: Ringway, nginx, HAProxy, and of h2o, Envoy, Caddy, Traefik and Varnish what is here.
+///
+/// Every proxy runs with one worker on the same CPU, load and origin on the others. Rounds take turns; ratios are of
+/// figures of the same round. Exit code 1 if any request failed.
+#[derive(Debug, Args)]
+struct CompareArgs {
+    /// Fewer and shorter rounds: all in under two minutes
+    #[arg(long)]
+    quick: bool,
+    /// Workloads to run, by name [default: all]
+    #[arg(short, long = "workload", value_name = "NAME", value_delimiter = ',',
+          value_parser = clap::builder::PossibleValuesParser::new(compare::NAMES))]
+    workload: Vec<String>,
+    /// How often each proxy is measured [default: 7; quick: 3]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: Option<u32>,
+    /// How long each measurement takes [default: 2; quick: 0.4]
+    #[arg(long, value_parser = parse_duration)]
+    seconds: Option<Duration>,
+    /// The ringway binary [default: the one beside this one]
+    #[arg(long, value_name = "PATH")]
+    ringway: Option<PathBuf>,
+    /// A build of your own instead of the installed one, as in nginx=/tmp/nginx-1.31/nginx; several of a kind may be
+    /// named
+    #[arg(long = "peer", value_name = "NAME=PATH", value_parser = parse_peer)]
+    peer: Vec<(String, PathBuf)>,
+    /// Only proxies of these kinds
+    #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(
+        compare::KINDS.iter().map(|kind| kind.name)))]
+    only: Vec<String>,
+    /// Requests per second of the fixed-rate workload [default: half of what the slowest proxy can take]
+    #[arg(long, value_parser = parse_rate)]
+    rate: Option<f64>,
+    /// CPUs for the proxies, the first for one worker [default: the first]
+    #[arg(long)]
+    proxy_cpus: Option<CpuList>,
+    /// CPUs for load and origin [default: the others]
+    #[arg(long)]
+    load_cpus: Option<CpuList>,
+    /// Report as JSON, into a file or to standard output
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+    /// Write a page with charts
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+}
+
 /// Runs the command line. Exit codes: 0 fine, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Load(args) => load(*args),
         Command::Origin(args) => serve_origin(&args),
+        Command::Compare(args) => compare(*args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("ringway-bench: {error}");
@@ -280,6 +330,135 @@ fn serve_origin(args: &OriginArgs) -> Result<ExitCode, String> {
         .stop()
         .map_err(|error| format!("the origin failed: {error}"))?;
     Ok(ExitCode::SUCCESS)
+}
+
+fn compare(args: CompareArgs) -> Result<ExitCode, String> {
+    let json = args.json.clone();
+    let html = args.html.clone();
+    let settings = args.into_settings()?;
+    let interrupted = interrupt_flag().map_err(|error| format!("cannot catch signals: {error}"))?;
+    let is_terminal = io::stderr().is_terminal();
+    let mut say = |text: &str| {
+        if is_terminal {
+            // The line is written over by the next.
+            eprint!("\r\x1b[K{text}");
+        }
+    };
+    let outcome = compare::run(&settings, &interrupted, &mut say);
+    say("");
+    let outcome = outcome.map_err(|error| format!("the comparison failed: {error}"))?;
+    let Some(outcome) = outcome else {
+        return Err("interrupted before anything was measured".to_owned());
+    };
+    let write = |path: &PathBuf, text: String| {
+        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    };
+    let json_to_stdout = json.as_deref() == Some("-".as_ref());
+    if let Some(path) = json.filter(|_| !json_to_stdout) {
+        write(&path, compare::to_json(&outcome).to_string())?;
+    }
+    if let Some(path) = html {
+        write(&path, compare::to_html(&outcome))?;
+    }
+    let mut out = io::stdout().lock();
+    let printed = if json_to_stdout {
+        writeln!(out, "{}", compare::to_json(&outcome))
+    } else {
+        write!(out, "{}", compare::Table(&outcome))
+    };
+    printed.map_err(|error| format!("cannot write the report: {error}"))?;
+    Ok(if outcome.errors().is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+impl CompareArgs {
+    fn into_settings(self) -> Result<compare::Settings, String> {
+        let (mut peers, mut missing) = (Vec::new(), Vec::new());
+        for kind in &compare::KINDS {
+            if !self.only.is_empty() && !self.only.iter().any(|only| only == kind.name) {
+                continue;
+            }
+            let mut paths: Vec<PathBuf> = self
+                .peer
+                .iter()
+                .filter(|(name, _)| name == kind.name)
+                .map(|(_, path)| path.clone())
+                .collect();
+            if kind.name == "ringway" {
+                let beside = || Some(std::env::current_exe().ok()?.with_file_name("ringway"));
+                paths.splice(
+                    0..0,
+                    self.ringway
+                        .clone()
+                        .or_else(beside)
+                        .filter(|path| path.is_file()),
+                );
+                if let Some(path) = self.ringway.as_ref().filter(|path| !path.is_file()) {
+                    return Err(format!("{} is not there", path.display()));
+                }
+            } else if paths.is_empty() {
+                paths.extend(compare::on_path(kind.binary));
+            }
+            if paths.is_empty() {
+                let place = if kind.name == "ringway" {
+                    "beside ringway-bench"
+                } else {
+                    "on the PATH"
+                };
+                missing.push((kind.name.to_owned(), format!("no {} {place}", kind.binary)));
+            }
+            for path in paths {
+                match compare::Peer::new(kind, path.clone()) {
+                    Ok(peer) => peers.push(peer),
+                    Err(error) => {
+                        missing
+                            .push((kind.name.to_owned(), format!("{}: {error}", path.display())));
+                    }
+                }
+            }
+        }
+        if peers.is_empty() {
+            return Err(
+                "none of the proxies is here; name one with --ringway or --peer".to_owned(),
+            );
+        }
+        compare::tell_apart(&mut peers);
+        let all = || compare::NAMES.map(str::to_owned).to_vec();
+        let default =
+            |quick: u64, full: u64| Duration::from_millis(if self.quick { quick } else { full });
+        Ok(compare::Settings {
+            peers,
+            missing,
+            workloads: if self.workload.is_empty() {
+                all()
+            } else {
+                self.workload
+            },
+            rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 7 }),
+            window: self.seconds.unwrap_or(default(400, 2000)),
+            warm_up: default(150, 500),
+            rate: self.rate,
+            proxy_cpus: self.proxy_cpus,
+            load_cpus: self.load_cpus,
+            syscalls_in: self
+                .quick
+                .then(|| vec!["c64".to_owned(), "rate".to_owned()]),
+        })
+    }
+}
+
+fn parse_peer(text: &str) -> Result<(String, PathBuf), String> {
+    let (name, path) = text
+        .split_once('=')
+        .ok_or("a peer looks like nginx=/path/to/nginx")?;
+    match compare::kind_named(name) {
+        Some(_) if std::path::Path::new(path).is_file() => Ok((name.to_owned(), path.into())),
+        Some(_) => Err(format!("{path} is not there")),
+        None => Err(format!("`{name}` is none of the proxies known here")),
+    }
 }
 
 fn parse_duration(text: &str) -> Result<Duration, String> {

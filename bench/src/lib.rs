@@ -4,6 +4,7 @@
 //! message parsing, its own statistics.
 
 pub mod cli;
+pub mod compare;
 pub mod cpus;
 pub mod http1;
 pub mod json;

@@ -103,10 +103,19 @@ struct Published {
     histogram_wanted: AtomicBool,
 }
 
+/// What the threads are told while they run.
+#[derive(Default)]
+struct Control {
+    /// End now.
+    stop: AtomicBool,
+    /// Begin nothing new, and end when all is answered.
+    finish: AtomicBool,
+}
+
 /// A load that runs. It ends when this is dropped.
 pub struct Running {
     started: Instant,
-    stop: Arc<AtomicBool>,
+    control: Arc<Control>,
     published: Vec<Arc<Published>>,
     threads: Vec<JoinHandle<io::Result<Tally>>>,
 }
@@ -115,20 +124,20 @@ pub struct Running {
 pub fn start(settings: &Settings) -> io::Result<Running> {
     let requests = Arc::new(Requests::new(&settings.shape, settings.keep_alive));
     let threads = settings.threads.clamp(1, settings.connections.max(1));
-    let stop = Arc::new(AtomicBool::new(false));
+    let control = Arc::new(Control::default());
     let mut running = Running {
         started: Instant::now(),
-        stop,
+        control,
         published: Vec::new(),
         threads: Vec::new(),
     };
     for index in 0..threads {
         let published = Arc::new(Published::default());
         running.published.push(Arc::clone(&published));
-        let (settings, requests, stop) = (
+        let (settings, requests, control) = (
             settings.clone(),
             Arc::clone(&requests),
-            Arc::clone(&running.stop),
+            Arc::clone(&running.control),
         );
         let started = running.started;
         let thread = std::thread::Builder::new()
@@ -143,7 +152,7 @@ pub fn start(settings: &Settings) -> io::Result<Running> {
                     worker::Part { index, of: threads },
                     started,
                 )?
-                .run(&stop, &published)
+                .run(&control, &published)
             })?;
         running.threads.push(thread);
     }
@@ -185,7 +194,12 @@ impl Running {
 
     /// Has every thread end soon, requests under way unanswered.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Relaxed);
+        self.control.stop.store(true, Ordering::Relaxed);
+    }
+
+    /// Has every thread begin nothing new, and end when all that is under way is answered.
+    pub fn finish(&self) {
+        self.control.finish.store(true, Ordering::Relaxed);
     }
 
     /// Waits for the end.

@@ -101,6 +101,11 @@ impl Pace {
         Some(schedule.intended(self.start, schedule.next))
     }
 
+    /// Nothing new begins from `now` on, at the latest.
+    pub(super) fn end_by(&mut self, now: Instant) {
+        self.end = Some(self.end.map_or(now, |end| end.min(now)));
+    }
+
     /// Whether nothing more will begin.
     pub(super) fn is_over(&self, now: Instant) -> bool {
         self.left == Some(0) || self.end.is_some_and(|end| now >= end)

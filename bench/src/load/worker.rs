@@ -4,15 +4,12 @@ use std::{
     collections::VecDeque,
     io,
     num::NonZeroU64,
-    sync::{
-        PoisonError,
-        atomic::{AtomicBool, Ordering},
-    },
+    sync::{PoisonError, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use super::{
-    Published, Settings, Until,
+    Control, Published, Settings, Until,
     connection::{After, Connection},
     http1::Http1,
     pace::Pace,
@@ -114,11 +111,11 @@ impl<'a> Worker<'a> {
         })
     }
 
-    pub(super) fn run(mut self, stop: &AtomicBool, published: &Published) -> io::Result<Tally> {
+    pub(super) fn run(mut self, control: &Control, published: &Published) -> io::Result<Tally> {
         let mut ready: Vec<Ready> = Vec::new();
         let mut now = Instant::now();
         let mut next_tick = now + TICK;
-        while !stop.load(Ordering::Relaxed) && !self.is_done(now) {
+        while !control.stop.load(Ordering::Relaxed) && !self.is_done(now) {
             let wake = self.begin_what_is_due(now, next_tick);
             ready.extend(
                 self.poller
@@ -132,6 +129,9 @@ impl<'a> Worker<'a> {
             if now >= next_tick {
                 next_tick = now + TICK;
                 self.tick(now);
+                if control.finish.load(Ordering::Relaxed) {
+                    self.pace.end_by(now);
+                }
                 self.publish_histogram(published);
             }
             published.answered.store(self.answered, Ordering::Relaxed);

@@ -1,0 +1,142 @@
+//! The machine: what it is, and whether something else was going on.
+
+use std::{fs, time::Duration};
+
+use crate::{
+    cpus::CpuList,
+    json::{Json, object},
+};
+
+/// A window is disturbed when others used more than this part of the CPUs that are measured on.
+const OTHERS_MAX: f64 = 0.05;
+
+/// A window is disturbed when the hypervisor kept more than this part of the CPUs' time.
+const STEAL_MAX: f64 = 0.02;
+
+/// The kernel counts CPU time in these, whatever its tick is.
+const TICK: Duration = Duration::from_millis(10);
+
+/// What the machine is, for the reader of a report.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    /// CPUs this process may use.
+    pub cpus: usize,
+    /// The processor's name.
+    pub processor: String,
+    /// The kernel's version.
+    pub kernel: String,
+}
+
+impl Machine {
+    /// This machine.
+    pub fn this() -> Self {
+        let cpuinfo = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let model = cpuinfo
+            .lines()
+            .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
+        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        Self {
+            cpus: CpuList::available().map_or(0, |cpus| cpus.as_slice().len()),
+            processor: model
+                .map_or("unknown processor", |(_, name)| name.trim())
+                .to_owned(),
+            kernel: kernel.trim().to_owned(),
+        }
+    }
+
+    /// The description for a program.
+    pub fn to_json(&self) -> Json {
+        object([
+            ("cpus", (self.cpus as u64).into()),
+            ("processor", self.processor.as_str().into()),
+            ("kernel", self.kernel.as_str().into()),
+        ])
+    }
+}
+
+/// CPU time up to a moment, on some CPUs.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct CpuTimes {
+    busy: Duration,
+    stolen: Duration,
+}
+
+impl CpuTimes {
+    pub(super) fn now(cpus: &[usize]) -> Self {
+        Self::parse(&fs::read_to_string("/proc/stat").unwrap_or_default(), cpus)
+    }
+
+    fn parse(stat: &str, cpus: &[usize]) -> Self {
+        let mut times = Self::default();
+        for line in stat.lines() {
+            let mut words = line.split_whitespace();
+            let cpu = words
+                .next()
+                .and_then(|name| name.strip_prefix("cpu")?.parse::<usize>().ok());
+            if !cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
+                continue;
+            }
+            let ticks: Vec<u32> = words.map(|word| word.parse().unwrap_or(0)).collect();
+            // user nice system idle iowait irq softirq steal
+            let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else {
+                continue;
+            };
+            times.busy += TICK * (user + nice + system + irq + softirq);
+            times.stolen += TICK * steal;
+        }
+        times
+    }
+
+    /// What disturbed the window from `self` to `later`, in which `accounted` of CPU time was the measurement's own.
+    pub(super) fn disturbance(
+        &self,
+        later: &Self,
+        window: Duration,
+        cpus: usize,
+        accounted: Duration,
+    ) -> Option<String> {
+        let whole = window.as_secs_f64() * cpus as f64;
+        let stolen = later.stolen.saturating_sub(self.stolen).as_secs_f64() / whole;
+        let busy = later.busy.saturating_sub(self.busy);
+        let others = busy.saturating_sub(accounted).as_secs_f64() / whole;
+        if stolen > STEAL_MAX {
+            Some(format!(
+                "the hypervisor took {:.0} % of the CPUs",
+                stolen * 100.0
+            ))
+        } else if others > OTHERS_MAX {
+            Some(format!("others used {:.0} % of the CPUs", others * 100.0))
+        } else {
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const BEFORE: &str =
+        "cpu  9 9 9 9 9 9 9 9\ncpu0 100 0 100 500 0 0 0 0 0 0\ncpu1 0 0 0 0 0 0 0 0 0 0\nintr 5";
+
+    fn disturbance(after: &str) -> Option<String> {
+        let (before, after) = (CpuTimes::parse(BEFORE, &[0]), CpuTimes::parse(after, &[0]));
+        before.disturbance(
+            &after,
+            Duration::from_secs(1),
+            1,
+            Duration::from_millis(500),
+        )
+    }
+
+    #[test]
+    fn what_others_use_and_what_is_stolen_disturbs() {
+        assert_eq!(disturbance("cpu0 130 0 120 550 0 0 0 0 0 0"), None);
+        assert_eq!(
+            disturbance("cpu0 150 0 120 530 0 0 0 0 0 0").unwrap(),
+            "others used 20 % of the CPUs"
+        );
+        let stolen = disturbance("cpu0 125 0 125 540 0 0 0 10 0 0");
+        assert_eq!(stolen.unwrap(), "the hypervisor took 10 % of the CPUs");
+    }
+}
