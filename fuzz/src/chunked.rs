@@ -46,8 +46,8 @@ fn plain_reader(mut coded: &[u8]) -> Option<Vec<u8>> {
     let mut body = Vec::new();
     loop {
         let end = coded.windows(2).position(|two| two == b"\r\n")?;
-        let line = std::str::from_utf8(&coded[..end]).ok()?;
-        let size = usize::from_str_radix(line.split(';').next()?, 16).ok()?;
+        let digits = coded[..end].split(|&b| b == b';').next()?;
+        let size = usize::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
         coded = &coded[end + 2..];
         if size == 0 {
             break;

@@ -70,35 +70,54 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 /// tab. `text.len()` when there is none.
 #[inline]
 pub(crate) fn value_end(text: &[u8]) -> usize {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
-    let mut at = 0;
+    let mut rest = text;
     loop {
-        // Eight bytes at a step: the lowest set high bit marks the first byte below 0x20, or DEL.
-        // Borrows make false marks only above a true one, and only the lowest is used.
-        while let Some(word) = text[at..].first_chunk::<8>() {
-            let x = u64::from_le_bytes(*word);
-            let del = x ^ (ONES * 0x7f);
-            let marks = (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & HIGH;
-            if marks != 0 {
-                at += (marks.trailing_zeros() / 8) as usize;
+        while let Some((block, after)) = rest.split_first_chunk::<16>() {
+            if holds_control(block) {
                 break;
             }
-            at += 8;
+            rest = after;
         }
-        while let Some(&b) = text.get(at) {
-            if (b < 0x20 && b != b'\t') || b == 0x7f {
-                return at;
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
+            if let Some(at) = first_control(*word) {
+                rest = &rest[at..];
+                break;
             }
-            at += 1;
+            rest = after;
+        }
+        while let Some((&b, after)) = rest.split_first() {
+            if (b < 0x20 && b != b'\t') || b == 0x7f {
+                return text.len() - rest.len();
+            }
+            rest = after;
             if b == b'\t' {
                 break;
             }
         }
-        if at >= text.len() {
-            return at;
+        if rest.is_empty() {
+            return text.len();
         }
     }
+}
+
+/// Whether any byte is below 0x20, or DEL. Without a branch, so that it becomes vector code.
+#[inline]
+fn holds_control(block: &[u8; 16]) -> bool {
+    block
+        .iter()
+        .fold(false, |held, &b| held | (b < 0x20) | (b == 0x7f))
+}
+
+/// Index of the first byte below 0x20, or DEL. Borrows make false marks only above a true one,
+/// and only the lowest is used.
+#[inline]
+fn first_control(word: [u8; 8]) -> Option<usize> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let x = u64::from_le_bytes(word);
+    let del = x ^ (ONES * 0x7f);
+    let marks = (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & HIGH;
+    (marks != 0).then(|| (marks.trailing_zeros() / 8) as usize)
 }
 
 /// `text` without spaces and tabs around it.

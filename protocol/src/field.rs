@@ -217,7 +217,8 @@ impl FieldId {
     }
 }
 
-const FORWARDING: u64 = bit(FieldId::Forwarded)
+/// The fields that tell the origin who the client is.
+pub(crate) const FORWARDING: u64 = bit(FieldId::Forwarded)
     | bit(FieldId::XForwardedFor)
     | bit(FieldId::XForwardedHost)
     | bit(FieldId::XForwardedProto)

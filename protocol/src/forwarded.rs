@@ -6,7 +6,7 @@
 
 use std::net::IpAddr;
 
-use crate::field::FieldId;
+use crate::field::{FORWARDING, FieldId};
 use crate::fields::{Fields, Source};
 use crate::policy::Forwarding;
 
@@ -14,7 +14,7 @@ use crate::policy::Forwarding;
 #[inline]
 pub(crate) fn add(fields: &mut Fields, bytes: &[u8], host: &[u8], forwarding: &Forwarding<'_>) {
     let proto: &[u8] = if forwarding.tls { b"https" } else { b"http" };
-    if !forwarding.trusted {
+    if !forwarding.trusted && fields.saw(FORWARDING) {
         for at in 0..fields.list.len() {
             if fields.list[at].id.is_forwarding() {
                 fields.drop_at(at);
