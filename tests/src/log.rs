@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::PATIENCE;
 
@@ -41,7 +41,8 @@ impl Lines {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.shared.0.lock().expect("no holder of the lines panics")
+        // A test that failed while it looked is reported for that, not for the lock.
+        self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -62,7 +63,7 @@ impl Lines {
             .wait_timeout_while(self.state(), PATIENCE, |state| {
                 !state.ended && find(&state.lines).is_none()
             })
-            .expect("no holder of the lines panics");
+            .unwrap_or_else(PoisonError::into_inner);
         find(&state.lines).unwrap_or_else(|| {
             let end = if state.ended {
                 "before the end"
@@ -82,7 +83,7 @@ impl Lines {
             .shared
             .1
             .wait_timeout_while(self.state(), PATIENCE, |state| !state.ended)
-            .expect("no holder of the lines panics");
+            .unwrap_or_else(PoisonError::into_inner);
         assert!(
             state.ended,
             "the process goes on; it printed:\n{}",

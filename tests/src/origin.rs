@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -73,7 +73,8 @@ struct Shared {
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the state panics")
+        // A test that failed while it looked is reported for that, not for the lock.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut State)) {
@@ -157,13 +158,14 @@ impl Origin {
             .wait_timeout_while(self.shared.state(), PATIENCE, |state| {
                 !condition(&state.seen)
             })
-            .expect("no holder of the state panics");
+            .unwrap_or_else(PoisonError::into_inner);
+        let seen = state.seen.clone();
+        drop(state);
         assert!(
             !timeout.timed_out(),
-            "the origin never saw: {what}; it saw {:?}",
-            state.seen
+            "the origin never saw: {what}; it saw {seen:?}"
         );
-        state.seen.clone()
+        seen
     }
 
     /// Stops as a killed process does: nobody listens, every connection closes. The port stays taken.

@@ -31,11 +31,12 @@ impl Signal {
         let (mut guard, timeout) = changed
             .wait_timeout_while(guard, PATIENCE, |count| *count == 0)
             .expect("no holder of the count panics");
-        assert!(
-            !timeout.timed_out(),
-            "a signal was awaited and never raised"
-        );
-        *guard -= 1;
+        let raised = !timeout.timed_out();
+        if raised {
+            *guard -= 1;
+        }
+        drop(guard);
+        assert!(raised, "a signal was awaited and never raised");
     }
 }
 

@@ -443,7 +443,7 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
     client
         .wire()
         .pass_body(Framing::Length(LARGE_BODY_BYTES), &mut |piece| {
-            check.take(piece)
+            check.take(piece);
         })
         .expect("all of it");
     assert_eq!(check.seen(), LARGE_BODY_BYTES);
