@@ -7,7 +7,7 @@ use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::{env, fs, process};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 
 use crate::binary::ringway_binary;
 use crate::client::{Client, Response, get};
@@ -264,11 +264,30 @@ impl Proxy {
 
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id())
+        let pid = self.pid();
+        kill_process(pid, signal).unwrap_or_else(|error| panic!("signalling {pid:?}: {error}"));
+    }
+
+    /// Lets it have at most this many descriptors from now on.
+    pub fn limit_descriptors(&self, most: u64) {
+        let limit = Rlimit {
+            current: Some(most),
+            maximum: Some(most),
+        };
+        prlimit(Some(self.pid()), Resource::Nofile, limit)
+            .unwrap_or_else(|error| panic!("limiting descriptors: {error}"));
+    }
+
+    /// Closes the reading end of its standard output that nobody read.
+    pub fn close_stuck_stdout(&mut self) {
+        drop(self.stuck.take().expect("nobody reads its standard output"));
+    }
+
+    fn pid(&self) -> Pid {
+        i32::try_from(self.child.id())
             .ok()
             .and_then(Pid::from_raw)
-            .expect("a process id is positive");
-        kill_process(pid, signal).unwrap_or_else(|error| panic!("signalling {pid:?}: {error}"));
+            .expect("a process id is positive")
     }
 
     /// Waits until it has exited by itself.

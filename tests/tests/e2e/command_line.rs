@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::process::Output;
 
-use ringway_tests::Config;
 use ringway_tests::proxy::{Scratch, ringway};
+use ringway_tests::{Config, Proxy};
 
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -188,4 +188,15 @@ fn wrong_usage_exits_with_2() {
     ] {
         assert_eq!(ringway(args).status.code(), Some(2), "{args:?}");
     }
+}
+
+#[test]
+fn one_line_says_what_to_try_next() {
+    let proxy = Proxy::quick(&[]);
+    let addr = proxy.addr().to_string();
+    let printed = [proxy.stdout().all(), proxy.stderr().all()].concat();
+    let hint = printed
+        .iter()
+        .any(|line| line.contains("curl") && line.contains(&addr));
+    assert!(hint, "{printed:#?}");
 }

@@ -244,6 +244,29 @@ fn clients_that_abort_leave_nothing_behind() {
     assert!(proxy.rss_peak_bytes() < 64 * 1024 * 1024);
 }
 
+#[test]
+fn running_out_of_descriptors_ends_when_some_are_free_again() {
+    let origin = Origin::answering(ok("here"));
+    let proxy = Config::to(&origin).start();
+    let mut kept = proxy.client();
+    assert_eq!(kept.get("/").text(), "here");
+    proxy.limit_descriptors(proxy.fd_count() as u64 + 8);
+    let mut crowd: Vec<_> = (0..64).map(|_| proxy.client()).collect();
+    for client in &mut crowd {
+        client.send_what_is_taken(get("/"));
+    }
+    assert_eq!(kept.get("/").text(), "here", "who is connected is served");
+    drop(crowd);
+    eventually("a new client is served", || {
+        let mut client = Client::try_connect(proxy.addr()).ok()?;
+        client.send_what_is_taken(get("/"));
+        client
+            .try_response()
+            .ok()
+            .filter(|response| response.text() == "here")
+    });
+}
+
 /// Many pipelined answers that nobody reads wait at the origin, not in memory.
 #[test]
 fn a_crowd_that_does_not_read_costs_bounded_memory() {

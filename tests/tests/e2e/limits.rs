@@ -101,6 +101,18 @@ fn a_route_has_its_own_cap() {
     }
 }
 
+/// A client that asks first is told before it has sent anything.
+#[test]
+fn an_expected_body_over_its_cap_is_refused_without_a_continue() {
+    let origin = Origin::answering(ok("here"));
+    let proxy = Config::to(&origin).limits("body_bytes = 1000").start();
+    let mut client = proxy.client();
+    client
+        .send("POST / HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 1001\r\n\r\n");
+    assert_eq!(client.read_response().status(), 413);
+    assert_eq!(origin.seen().accepted, 0);
+}
+
 /// A client that sends its whole body before it looks must still see the refusal, not a reset.
 #[test]
 fn a_client_that_sends_all_of_a_body_too_large_sees_the_413() {
@@ -245,6 +257,23 @@ fn a_client_that_stops_reading_is_closed_and_its_origin_with_it() {
         !rest.is_ok_and(|bytes| bytes.ends_with(b"\r\n0\r\n\r\n")),
         "the answer must not look whole"
     );
+}
+
+/// The origin's time to answer starts when it has the request.
+#[test]
+fn an_upload_may_take_longer_than_the_origin_may() {
+    let origin = Origin::serving(|request| ok(&request.body));
+    let proxy = Config::to(&origin)
+        .pool("response_head_timeout = \"300ms\"")
+        .start();
+    let mut client = proxy.client();
+    client.send("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\n\r\n");
+    for _ in 0..6 {
+        let early = pause(&mut client, Duration::from_millis(150));
+        assert_eq!(early, None, "the upload goes on");
+        client.send("x");
+    }
+    assert_eq!(client.read_response().text(), "xxxxxx");
 }
 
 /// Every byte is in time, the rate is not. Measured over ten seconds, so this is the slowest test there is.

@@ -360,6 +360,37 @@ fn the_access_log_goes_to_a_file_or_nowhere() {
     assert!(proxy.stdout().all().is_empty());
 }
 
+#[test]
+fn the_access_log_can_be_plain_text() {
+    let origin = Origin::answering(ok("12345"));
+    let proxy = Config::to(&origin)
+        .log("access = \"stdout\"\nformat = \"text\"")
+        .start();
+    proxy.get("/plain?secret");
+    let line = proxy
+        .stdout()
+        .wait_for("a line", |lines| lines.first().cloned());
+    assert!(line.starts_with("127.0.0.1"), "{line}");
+    assert!(line.contains("\"GET /plain HTTP/1.1\" 200 5"), "{line}");
+    assert!(!line.contains("secret"), "{line}");
+}
+
+/// Whoever connects to the admin listener and says nothing must not keep others from it.
+#[test]
+fn silent_clients_of_the_admin_listener_delay_nobody() {
+    let origin = Origin::answering(ok("here"));
+    let proxy = Config::to(&origin).start();
+    let mut silent: Vec<_> = (0..20)
+        .map(|_| Client::connect(proxy.admin_addr()))
+        .collect();
+    for client in &mut silent[..10] {
+        client.send("GET /metr");
+    }
+    assert_eq!(proxy.admin("/healthz").status(), 200);
+    assert_eq!(proxy.admin("/metrics").status(), 200);
+    assert_eq!(proxy.get("/").text(), "here");
+}
+
 /// Asks until the log has lost lines; every request must be answered.
 fn ask_until_lines_are_lost(proxy: &Proxy) {
     let mut client = proxy.client();
@@ -392,4 +423,14 @@ fn a_reader_that_never_reads_the_log_costs_lines_and_no_request() {
     assert_eq!(proxy.get("/").text(), "here");
     proxy.signal(rustix::process::Signal::TERM);
     proxy.wait_exit_cleanly();
+}
+
+#[test]
+fn a_reader_of_the_log_that_goes_away_costs_lines_and_no_request() {
+    let mut proxy = Proxy::start_with_stuck_stdout(&answering_itself().text());
+    assert_eq!(proxy.get("/").text(), "here");
+    proxy.close_stuck_stdout();
+    ask_until_lines_are_lost(&proxy);
+    assert_eq!(proxy.get("/").text(), "here");
+    assert!(proxy.runs());
 }

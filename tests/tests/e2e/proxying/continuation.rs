@@ -115,3 +115,14 @@ fn expecting_something_else_is_refused() {
     assert_eq!(response.status(), 417);
     assert_eq!(origin.seen().accepted, 0);
 }
+
+#[test]
+fn a_route_that_answers_itself_needs_no_body() {
+    let proxy = Config::new()
+        .route("respond = { status = 403, body = \"no\" }")
+        .start();
+    let mut client = proxy.client();
+    client.send(EXPECTING);
+    let response = client.read_response();
+    assert_eq!((response.status(), response.text().as_str()), (403, "no"));
+}
