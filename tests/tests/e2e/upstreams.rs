@@ -69,10 +69,16 @@ fn a_name_nobody_knows_is_a_503() {
     assert_eq!(response.status(), 503);
 }
 
+/// A name may have addresses of both families, and the origin listens on one of them: that is not an error.
 #[test]
-fn a_name_is_resolved() {
-    let origin = Origin::answering(ok("here"));
-    let proxy = Config::to_url(format!("http://localhost:{}", origin.addr().port())).start();
+fn a_name_is_resolved_and_any_of_its_addresses_will_do() {
+    let origin = Origin::script(|connection| {
+        if connection.read_request().is_some() {
+            connection.send(ok("here")).expect("taken");
+        }
+    });
+    let url = format!("http://localhost:{}", origin.addr().port());
+    let proxy = Config::to_url(url).start();
     let mut client = proxy.client();
     eventually("localhost resolved", || {
         let response = client.get("/");
@@ -83,7 +89,25 @@ fn a_name_is_resolved() {
         );
         (response.status() == 200).then_some(())
     });
-    assert_eq!(client.get("/").text(), "here");
+    for number in 0..10 {
+        assert_eq!(client.get("/").text(), "here", "connection {number}");
+    }
+}
+
+/// Nothing has been sent yet: that is safe to try elsewhere, for any method.
+#[test]
+fn an_endpoint_that_refuses_costs_no_request_while_another_is_there() {
+    let origin = Origin::serving(|request| ok(&request.body));
+    let port = ReservedPort::new();
+    let proxy = Config::new()
+        .upstream("app", [port.url(), origin.url()])
+        .start();
+    let mut client = proxy.client();
+    for _ in 0..10 {
+        client.send(post("/", b"kept"));
+        let response = client.read_response();
+        assert_eq!((response.status(), response.text().as_str()), (200, "kept"));
+    }
 }
 
 #[test]
