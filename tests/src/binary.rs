@@ -17,25 +17,21 @@ pub fn workspace_root() -> &'static Path {
 /// It has the feature `fault-injection`, so it goes to a directory of its own and never takes the place of the one that a
 /// user built. What it has in common with that one is not compiled again: only the final artifacts are kept apart.
 pub fn ringway_binary() -> &'static Path {
-    static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(build)
+    // A build that failed once is not tried again by every other test.
+    static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    match BINARY.get_or_init(build) {
+        Ok(binary) => binary,
+        Err(why) => panic!("{why}"),
+    }
 }
 
-fn build() -> PathBuf {
+fn build() -> Result<PathBuf, String> {
     let target = target_dir();
     let artifacts = target.join("e2e");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
-        .args([
-            "build",
-            "--quiet",
-            "--package",
-            "ringway-engine",
-            "--bin",
-            "ringway",
-            "--features",
-            "fault-injection",
-        ])
+        .args(["build", "--quiet", "--package", "ringway-engine"])
+        .args(["--bin", "ringway", "--features", "fault-injection"])
         .arg("--manifest-path")
         .arg(workspace_root().join("Cargo.toml"))
         .arg("--target-dir")
@@ -49,15 +45,16 @@ fn build() -> PathBuf {
     };
     let output = cargo
         .output()
-        .unwrap_or_else(|error| panic!("starting cargo: {error}"));
-    assert!(
-        output.status.success(),
-        "building ringway:\n{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+        .map_err(|error| format!("starting cargo: {error}"))?;
+    if !output.status.success() {
+        let printed = String::from_utf8_lossy(&output.stderr);
+        return Err(format!("building ringway:\n{printed}"));
+    }
     let binary = artifacts.join(profile).join("ringway");
-    assert!(binary.is_file(), "cargo built no {}", binary.display());
-    binary
+    if !binary.is_file() {
+        return Err(format!("cargo built no {}", binary.display()));
+    }
+    Ok(binary)
 }
 
 /// The target directory this test was built into: `TARGET/PROFILE/deps/TEST`.
