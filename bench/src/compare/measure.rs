@@ -76,30 +76,15 @@ impl Bench<'_> {
         let running = load::start(&self.settings(workload, rate, address, warm_up))?;
         self.sleep(warm_up)?;
         self.await_connections(workload, &running);
-        let used = |pid: Option<&Process>| pid.map_or(Duration::ZERO, Process::cpu_time);
-        let times = CpuTimes::now(&self.all_cpus);
-        let (own, count, cpu, start) = (
-            cpu_time_of(std::process::id()),
-            running.counts().answered,
-            used(proxy),
-            Instant::now(),
-        );
+        let pids = proxy.map(Process::pids).unwrap_or_default();
+        let before = Reading::now(&self.all_cpus, &pids, &running);
         self.sleep(self.window)?;
-        let (cpu, count, window) = (
-            used(proxy).saturating_sub(cpu),
-            running.counts().answered - count,
-            start.elapsed(),
-        );
-        let own = cpu_time_of(std::process::id()).saturating_sub(own);
-        let disturbance = times.disturbance(
-            &CpuTimes::now(&self.all_cpus),
-            window,
-            self.all_cpus.len(),
-            cpu + own,
-        );
+        let after = Reading::now(&self.all_cpus, &pids, &running);
+        let disturbance = before.disturbance(&after, self.all_cpus.len());
         // What is under way is awaited: a proxy that loses a request shows as a timeout.
         running.finish();
         let report = running.join()?;
+        let count = after.answered - before.answered;
         if count == 0 {
             return Err(GivenUp::Failed(format!(
                 "no request was answered ({})",
@@ -107,8 +92,8 @@ impl Bench<'_> {
             )));
         }
         let figures = Figures::Loaded {
-            cpu_us: cpu.as_secs_f64() * 1e6 / count as f64,
-            rate: count as f64 / window.as_secs_f64(),
+            cpu_us: after.proxy.saturating_sub(before.proxy).as_secs_f64() * 1e6 / count as f64,
+            rate: count as f64 / (after.at - before.at).as_secs_f64(),
             latencies: report.latencies.clone(),
         };
         Ok(Measured {
@@ -276,6 +261,33 @@ impl Bench<'_> {
     }
 }
 
+/// What the accounts say at one moment. They are read in the same order at both ends of a window, quickly.
+struct Reading {
+    times: CpuTimes,
+    harness: Duration,
+    proxy: Duration,
+    answered: u64,
+    at: Instant,
+}
+
+impl Reading {
+    fn now(cpus: &[usize], proxy: &[u32], running: &Running) -> Self {
+        Self {
+            times: CpuTimes::now(cpus),
+            harness: cpu_time_of(std::process::id()),
+            proxy: proxy.iter().copied().map(cpu_time_of).sum(),
+            answered: running.counts().answered,
+            at: Instant::now(),
+        }
+    }
+
+    fn disturbance(&self, later: &Self, cpus: usize) -> Option<String> {
+        let accounted = (later.harness + later.proxy).saturating_sub(self.harness + self.proxy);
+        self.times
+            .disturbance(&later.times, later.at - self.at, cpus, accounted)
+    }
+}
+
 fn errors_of(report: &Report) -> Option<String> {
     let words: Vec<String> = report
         .error_counts()
@@ -302,11 +314,12 @@ fn perf_count(text: &str) -> Option<u64> {
 fn open_and_ask_once(address: SocketAddr, workload: &Workload) -> io::Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    write!(
-        stream,
+    let request = format!(
         "GET {} HTTP/1.1\r\nHost: bench.example\r\n\r\n",
         workload.path
-    )?;
+    );
+    // In one piece: a second one would wait for the first one's acknowledgement.
+    stream.write_all(request.as_bytes())?;
     let mut buffer = [0; 4096];
     let mut reader = crate::http1::ResponseReader::default();
     loop {

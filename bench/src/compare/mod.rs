@@ -225,8 +225,8 @@ impl Stage<'_> {
         let launch = Launch::new(self.origin, workload.workers, &self.runner.proxy_cpus, &dir)
             .map_err(|error| error.to_string())?;
         let files = self.runner.files;
-        // Half of a proxy's descriptors may be its clients', less what it needs for itself.
-        let clients = (files / 2).saturating_sub(256).max(64);
+        // Two descriptors a client, one each way, and half of one for the pipes of those that splice.
+        let clients = (files * 2 / 5).saturating_sub(256).max(64);
         self.peers[index].launch(Launch {
             log: workload.log,
             clients,

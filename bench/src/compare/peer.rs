@@ -413,9 +413,8 @@ fn version_in(text: &str) -> Option<String> {
     text.split(|c: char| c.is_whitespace() || c == '/' || c == ',')
         .find_map(|word| {
             let word = word
-                .strip_prefix(['v', 'V'])
-                .or_else(|| word.strip_prefix("varnish-"))
-                .unwrap_or(word);
+                .trim_start_matches("(varnish-")
+                .trim_start_matches(['v', 'V']);
             let end = word
                 .find(|c: char| !c.is_ascii_digit() && c != '.')
                 .unwrap_or(word.len());

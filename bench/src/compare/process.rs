@@ -68,11 +68,6 @@ impl Process {
         tree
     }
 
-    /// CPU time used by all threads of all its processes that live, by the scheduler's account.
-    pub(super) fn cpu_time(&self) -> Duration {
-        self.pids().into_iter().map(cpu_time_of).sum()
-    }
-
     /// Memory of all its processes, shared pages in proportion.
     pub(super) fn memory_bytes(&self) -> u64 {
         self.pids()
