@@ -308,9 +308,7 @@ fn write_curves(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
                     WIDTH - CURVE_RIGHT,
                     CURVE_LEFT - 8.0,
                     at + 4.0,
-                    text.trim_end_matches(".00 ms")
-                        .replace(".00", "")
-                        .replace(".0 ", " "),
+                    text.replace(".00", "").replace(".0 ", " "),
                 )?;
             }
         }
@@ -515,5 +513,100 @@ impl fmt::Display for Escaped<'_> {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::{
+        host::Machine,
+        outcome::{Figures, Sample},
+        table::Table,
+        to_json, workload,
+    };
+
+    /// Two rounds of a subject that takes half of what nginx takes, and a proxy that did not start.
+    fn outcome(name: &str) -> Outcome {
+        let figures = |scale: f64| {
+            let mut latencies = crate::load::empty_histogram();
+            for value in 1..1000 {
+                latencies
+                    .record((value as f64 * 1000.0 * scale) as u64)
+                    .unwrap();
+            }
+            match name {
+                "idle" => Figures::Idle {
+                    bytes_per_connection: 300.0 * scale,
+                },
+                _ => Figures::Loaded {
+                    cpu_us: 10.0 * scale,
+                    rate: 1e5 / scale,
+                    latencies,
+                },
+            }
+        };
+        let peer = |label: &str, kind, scale| {
+            let samples = (0..2).map(|round| Sample {
+                round,
+                figures: figures(scale),
+            });
+            PeerOutcome {
+                samples: samples.collect(),
+                ..PeerOutcome::new(label.to_owned(), kind)
+            }
+        };
+        let mut failed = PeerOutcome::new("haproxy <2>".to_owned(), "haproxy");
+        failed.failed = Some("could not be started".to_owned());
+        let workload = workload::named(name, 20_000, 1).unwrap().remove(0);
+        let direct = (name == "rate").then(|| peer("no proxy", "direct", 0.5));
+        Outcome {
+            machine: Machine {
+                cpus: 2,
+                processor: "A & B".to_owned(),
+                kernel: "6".to_owned(),
+            },
+            cpus: "proxies on CPU 0".to_owned(),
+            rounds: 2,
+            seconds: 1.0,
+            missing: vec![("h2o".to_owned(), "not there".to_owned())],
+            skipped: Vec::new(),
+            notes: Vec::new(),
+            workloads: vec![WorkloadOutcome {
+                workload,
+                rate: direct.as_ref().map(|_| 1000.0),
+                peers: vec![
+                    peer("ringway 1", "ringway", 1.0),
+                    peer("nginx 1", "nginx", 2.0),
+                    failed,
+                ],
+                direct,
+                disturbed: Vec::new(),
+            }],
+        }
+    }
+
+    #[test]
+    fn pages_tables_and_json_show_ratios_and_what_failed() {
+        for name in ["c64", "rate", "idle"] {
+            let outcome = outcome(name);
+            let page = to_html(&outcome);
+            assert!(
+                page.contains("A &amp; B") && page.contains("haproxy &lt;2&gt;"),
+                "{page}"
+            );
+            assert!(
+                page.contains("0.50 (0.50–0.50)") && !page.contains("NaN"),
+                "{page}"
+            );
+            assert_eq!(page.matches("<svg").count(), page.matches("</svg>").count());
+            let table = Table(&outcome).to_string();
+            assert!(
+                table.contains("0.50 (0.50–0.50)") && table.contains("could not be started"),
+                "{table}"
+            );
+            let json = to_json(&outcome).to_string();
+            assert!(json.contains("\"verdict\": \"less\""), "{json}");
+        }
     }
 }

@@ -30,6 +30,9 @@ use hdrhistogram::Histogram;
 use crate::cpus::CpuList;
 
 pub use protocol::ErrorKind;
+#[cfg(test)]
+pub(crate) use tally::empty_histogram;
+
 pub use report::{PERCENTILES, Report, bytes, duration, micros};
 use request::Requests;
 pub use request::{Body, RequestShape, Target};

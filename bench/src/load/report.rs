@@ -28,7 +28,8 @@ pub struct Report {
     pub content_bytes: u64,
     /// Latencies of those answers in nanoseconds, from the time the request should have been sent.
     pub latencies: Histogram<u64>,
-    /// Open loop: requests sent more than a millisecond late because no connection was free.
+    /// Open loop: requests sent more than a millisecond late, because no connection was free or the
+    /// load had no CPU.
     pub missed: u64,
     /// Open loop: requests that were never sent, because no connection became free before the end.
     pub unsent: u64,
@@ -115,7 +116,7 @@ impl fmt::Display for Report {
         if self.missed + self.unsent > 0 {
             writeln!(
                 f,
-                "schedule   {} sent late for want of a free connection, {} never",
+                "schedule   {} sent over 1 ms late, {} never",
                 self.missed, self.unsent
             )?;
         }

@@ -25,7 +25,7 @@ pub(super) struct Tally {
     pub(super) unsent: u64,
 }
 
-pub(super) fn empty_histogram() -> Histogram<u64> {
+pub(crate) fn empty_histogram() -> Histogram<u64> {
     Histogram::new_with_bounds(LATENCY_NS_MIN, LATENCY_NS_MAX, 3)
         .expect("the bounds are constants that fit")
 }
