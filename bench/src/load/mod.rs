@@ -30,7 +30,6 @@ use hdrhistogram::Histogram;
 use crate::cpus::CpuList;
 
 pub use protocol::ErrorKind;
-#[cfg(test)]
 pub(crate) use tally::empty_histogram;
 
 pub use report::{PERCENTILES, Report, bytes, duration, micros};
@@ -176,7 +175,7 @@ impl Running {
 
     /// Latencies up to a moment ago: the copies that the last call of this asked for.
     pub fn recent_histogram(&self) -> Histogram<u64> {
-        let mut all = tally::empty_histogram();
+        let mut all = empty_histogram();
         for thread in &self.published {
             if let Some(copy) = &*thread
                 .histogram

@@ -111,7 +111,7 @@ impl Pace {
         self.left == Some(0) || self.end.is_some_and(|end| now >= end)
     }
 
-    /// Requests that were sent late because no connection was free.
+    /// Requests that were sent late: no connection was free, or the load had no CPU.
     pub(super) fn missed(&self) -> u64 {
         self.schedule.as_ref().map_or(0, |schedule| schedule.missed)
     }
