@@ -17,7 +17,7 @@ const STYLE: &str = include_str!("page.css");
 const WIDTH: f64 = 720.0;
 
 /// Where bars begin: left of it stand the names.
-const BARS_AT: f64 = 150.0;
+const BARS_AT: f64 = 166.0;
 
 /// Where bars end at most: right of it stand the figures.
 const BARS_END: f64 = 560.0;
@@ -36,6 +36,9 @@ const CURVE_POINTS: usize = 60;
 
 /// Slowest part that the curves show: 1 request in 10,000.
 const CURVE_DECADES: f64 = 4.0;
+
+/// The colour of what was measured without a proxy.
+const DIRECT_COLOUR: usize = 7;
 
 /// The page.
 pub fn to_html(outcome: &Outcome) -> String {
@@ -138,7 +141,7 @@ fn write_workload(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
         .enumerate()
         .filter_map(|(index, peer)| {
             Some(Bar {
-                index,
+                colour: colour(outcome, index),
                 label: &peer.label,
                 spread: peer.primary_spread()?,
             })
@@ -156,7 +159,7 @@ fn write_workload(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
         let rates: Vec<Bar<'_>> = rates
             .filter_map(|(index, peer)| {
                 Some(Bar {
-                    index,
+                    colour: colour(outcome, index),
                     label: &peer.label,
                     spread: peer.rate()?,
                 })
@@ -186,9 +189,19 @@ fn write_workload(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
     Ok(())
 }
 
+/// A peer's colour, by number in the style sheet. The first is Ringway's alone.
+fn colour(outcome: &WorkloadOutcome, index: usize) -> usize {
+    let others_from = usize::from(
+        outcome
+            .peers
+            .first()
+            .is_none_or(|first| first.kind != "ringway"),
+    );
+    (index + others_from) % DIRECT_COLOUR
+}
+
 struct Bar<'a> {
-    /// Which proxy, for the colour.
-    index: usize,
+    colour: usize,
     label: &'a str,
     spread: Spread,
 }
@@ -223,7 +236,7 @@ fn write_bars(page: &mut String, title: &str, bars: &[Bar<'_>], digits: usize) -
             Escaped(bar.label),
             middle - 10.0,
             (x(median) - BARS_AT).max(1.0),
-            bar.index % 8,
+            bar.colour,
             x(low),
             x(high),
             x(low),
@@ -248,7 +261,11 @@ fn write_bars(page: &mut String, title: &str, bars: &[Bar<'_>], digits: usize) -
 /// Latency against how many requests are slower, both on logarithmic scales: the tail gets the room it deserves.
 fn write_curves(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
     let curve = |(index, peer): (usize, &PeerOutcome)| {
-        Some((index, peer.label.clone(), peer.all_latencies()?))
+        Some((
+            colour(outcome, index),
+            peer.label.clone(),
+            peer.all_latencies()?,
+        ))
     };
     let mut curves: Vec<(usize, String, Histogram<u64>)> =
         outcome.peers.iter().enumerate().filter_map(curve).collect();
@@ -313,8 +330,8 @@ fn write_curves(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
             }
         }
     }
-    for (index, _, latencies) in &curves {
-        write!(page, "<path class=\"curve s{}\" d=\"", index % 8)?;
+    for (colour, _, latencies) in &curves {
+        write!(page, "<path class=\"curve s{colour}\" d=\"")?;
         for point in 0..=CURVE_POINTS {
             let slower = CURVE_DECADES * point as f64 / CURVE_POINTS as f64;
             let percentile = 100.0 * (1.0 - 10_f64.powf(-slower));
@@ -330,11 +347,11 @@ fn write_curves(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
         page.push_str("\"/>");
     }
     page.push_str("</svg><p class=\"legend\">");
-    for (index, label, _) in &curves {
+    for (colour, label, _) in &curves {
         write!(
             page,
             "<span><i class=\"b{}\"></i>{}</span>",
-            index % 8,
+            colour,
             Escaped(label)
         )?;
     }
