@@ -6,10 +6,17 @@
 
 #![deny(unsafe_code)]
 
+pub mod admin;
+pub mod cli;
+pub mod config;
 pub mod downstream;
+pub mod exchange;
 pub mod listen;
+pub mod message;
 pub mod observe;
 pub mod process;
 pub mod ring;
 pub mod route;
+pub mod transport;
 pub mod upstream;
+pub mod worker;

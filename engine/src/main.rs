@@ -1,3 +1,5 @@
 //! The `ringway` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    ringway_engine::cli::main()
+}

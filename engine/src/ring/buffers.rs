@@ -12,7 +12,9 @@ use std::sync::atomic::{AtomicU16, Ordering};
 
 use io_uring::types::BufRingEntry;
 
-use super::limits::{HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, TAILROOM_BYTES};
+use super::limits::{
+    HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, RING_RESERVE, TAILROOM_BYTES,
+};
 
 /// Which provided-buffer ring a receive takes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,16 +39,33 @@ pub(super) struct BufferRing {
 
 impl BufferRing {
     /// Allocates `count` (a power of two) buffers of `bytes` each and hands all of them to the kernel.
-    pub(super) fn register(ring: &io_uring::IoUring, group: Group, count: u16, bytes: usize) -> io::Result<Self> {
+    pub(super) fn register(
+        ring: &io_uring::IoUring,
+        group: Group,
+        count: u16,
+        bytes: usize,
+    ) -> io::Result<Self> {
         assert!(count.is_power_of_two());
         let stride = HEADROOM_BYTES + bytes + TAILROOM_BYTES;
         let entries = map(usize::from(count) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
         let memory = map(usize::from(count) * stride)?;
         // SAFETY: `entries` is a page-aligned mapping of `count` entries, never unmapped while the ring lives.
         unsafe {
-            ring.submitter().register_buf_ring_with_flags(entries.as_ptr() as u64, count, group as u16, 0)?;
+            ring.submitter().register_buf_ring_with_flags(
+                entries.as_ptr() as u64,
+                count,
+                group as u16,
+                0,
+            )?;
         }
-        let this = Self { entries, memory, count, stride, tail: Cell::new(0), available: Cell::new(0) };
+        let this = Self {
+            entries,
+            memory,
+            count,
+            stride,
+            tail: Cell::new(0),
+            available: Cell::new(0),
+        };
         for index in 0..count {
             this.give(index);
         }
@@ -60,7 +79,8 @@ impl BufferRing {
         // SAFETY: `slot < count`, so the entry lies in the mapping; only this thread writes entries, and the kernel
         // does not read this one before the tail below is published.
         let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
-        let start = self.memory.as_ptr() as usize + usize::from(index) * self.stride + HEADROOM_BYTES;
+        let start =
+            self.memory.as_ptr() as usize + usize::from(index) * self.stride + HEADROOM_BYTES;
         entry.set_addr(start as u64);
         entry.set_len((self.stride - HEADROOM_BYTES - TAILROOM_BYTES) as u32);
         entry.set_bid(index);
@@ -114,11 +134,14 @@ struct Pool {
 }
 
 /// Capacities of pooled buffers, in bytes; larger ones are allocated to measure and not kept.
-const CLASSES: [usize; 3] = [4096, 20 * 1024, 80 * 1024];
+const CLASSES: [usize; 4] = [4096, 18 * 1024, 34 * 1024, 80 * 1024];
 
 impl Buffers {
     pub(super) fn new(small: BufferRing, large: BufferRing) -> Rc<Self> {
-        Rc::new(Self { rings: [small, large], pool: RefCell::default() })
+        Rc::new(Self {
+            rings: [small, large],
+            pool: RefCell::default(),
+        })
     }
 
     pub(super) fn ring(&self, group: Group) -> &BufferRing {
@@ -173,6 +196,20 @@ impl Buffers {
         })
     }
 
+    /// `lease`, or a copy of it in the pool where its ring runs low: what is to be sent may stay long.
+    pub(super) fn relieve(self: &Rc<Self>, lease: Lease) -> Lease {
+        if let Home::Ring { group, .. } = lease.home {
+            let ring = self.ring(group);
+            if ring.available.get() < ring.count / RING_RESERVE
+                && let Some(mut copy) = self.lease(lease.len())
+            {
+                copy.append(lease.bytes());
+                return copy;
+            }
+        }
+        lease
+    }
+
     fn take_back(&self, base: NonNull<u8>, capacity: usize, home: Home) {
         match home {
             Home::Ring { group, index } => self.ring(group).give(index),
@@ -197,7 +234,11 @@ impl Buffers {
     /// Buffers out of the kernel's hands, for the leak check: `(small, large, pool bytes)`.
     pub(super) fn leased(&self) -> (u16, u16, usize) {
         let out = |ring: &BufferRing| ring.count - ring.available.get();
-        (out(&self.rings[0]), out(&self.rings[1]), self.pool.borrow().leased_bytes)
+        (
+            out(&self.rings[0]),
+            out(&self.rings[1]),
+            self.pool.borrow().leased_bytes,
+        )
     }
 }
 
@@ -223,14 +264,18 @@ impl Lease {
     pub fn bytes(&self) -> &[u8] {
         // SAFETY: `start <= end <= capacity`, the memory is initialised (zeroed when mapped or allocated) and
         // exclusively this lease's.
-        unsafe { std::slice::from_raw_parts(self.base.as_ptr().add(self.start as usize), self.len()) }
+        unsafe {
+            std::slice::from_raw_parts(self.base.as_ptr().add(self.start as usize), self.len())
+        }
     }
 
     /// The bytes, to be changed in place.
     #[inline]
     pub fn bytes_mut(&mut self) -> &mut [u8] {
         // SAFETY: as in `bytes`; `&mut self` makes the access exclusive.
-        unsafe { std::slice::from_raw_parts_mut(self.base.as_ptr().add(self.start as usize), self.len()) }
+        unsafe {
+            std::slice::from_raw_parts_mut(self.base.as_ptr().add(self.start as usize), self.len())
+        }
     }
 
     /// How many bytes it holds.
@@ -307,12 +352,16 @@ impl Lease {
 
 impl Drop for Lease {
     fn drop(&mut self) {
-        self.buffers.take_back(self.base, self.capacity as usize, self.home);
+        self.buffers
+            .take_back(self.base, self.capacity as usize, self.home);
     }
 }
 
 impl std::fmt::Debug for Lease {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lease").field("len", &self.len()).field("home", &self.home).finish()
+        f.debug_struct("Lease")
+            .field("len", &self.len())
+            .field("home", &self.home)
+            .finish()
     }
 }

@@ -14,5 +14,7 @@ pub fn now_ns() -> u64 {
 /// Time since the Unix epoch.
 pub fn unix_now() -> Duration {
     #[allow(clippy::disallowed_methods, reason = "the clock's home")]
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }

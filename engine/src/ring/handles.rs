@@ -24,25 +24,40 @@ impl Socket {
     /// Takes a connected descriptor over.
     pub fn new(ring: &Ring, fd: OwnedFd, group: Group) -> Self {
         use std::os::fd::IntoRawFd;
-        let key = ring.shared.state.borrow_mut().sockets.insert(Entry::new(fd.into_raw_fd(), group));
-        Self { ring: ring.clone(), key }
+        let key = ring
+            .shared
+            .state
+            .borrow_mut()
+            .sockets
+            .insert(Entry::new(fd.into_raw_fd(), group));
+        Self {
+            ring: ring.clone(),
+            key,
+        }
     }
 
     fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
         let mut state = self.ring.shared.state.borrow_mut();
-        f(state.sockets.get(self.key).expect("a handle's socket is there until it is dropped"))
+        f(state
+            .sockets
+            .get(self.key)
+            .expect("a handle's socket is there until it is dropped"))
     }
 
     /// What has arrived: `Ok(Some)` bytes, `Ok(None)` the end of the stream. While it is pending a receive is armed.
     pub fn poll_receive(&self, cx: &Context<'_>) -> Poll<io::Result<Option<Lease>>> {
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(socket) = state.sockets.get(self.key) else { return Poll::Ready(Ok(None)) };
+        let Some(socket) = state.sockets.get(self.key) else {
+            return Poll::Ready(Ok(None));
+        };
         if let Some(lease) = socket.inbox.pop() {
             return Poll::Ready(Ok(Some(lease)));
         }
         match socket.end {
             Some(End::Eof) => return Poll::Ready(Ok(None)),
-            Some(End::Error(error)) => return Poll::Ready(Err(io::Error::from_raw_os_error(error))),
+            Some(End::Error(error)) => {
+                return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+            }
             None => {}
         }
         store_waker(&mut socket.receive_waker, cx);
@@ -60,7 +75,9 @@ impl Socket {
     /// Ready when the peer closed or reset the connection, whatever bytes still wait. Arms a receive only if `arm`.
     pub fn poll_gone(&self, cx: &Context<'_>, arm: bool) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(socket) = state.sockets.get(self.key) else { return Poll::Ready(()) };
+        let Some(socket) = state.sockets.get(self.key) else {
+            return Poll::Ready(());
+        };
         if socket.end.is_some() || socket.send_error.is_some() {
             return Poll::Ready(());
         }
@@ -73,7 +90,9 @@ impl Socket {
 
     /// Whether the peer ended the stream and nothing it sent is left, or sent something nobody asked for.
     pub fn is_stale(&self) -> bool {
-        self.with(|socket| socket.end.is_some() || socket.send_error.is_some() || !socket.inbox.is_empty())
+        self.with(|socket| {
+            socket.end.is_some() || socket.send_error.is_some() || !socket.inbox.is_empty()
+        })
     }
 
     /// Puts bytes back in front of what has arrived.
@@ -90,8 +109,11 @@ impl Socket {
 
     /// Queues bytes; the kernel is given them with this round's submission.
     pub fn send(&self, lease: Lease) {
+        let lease = self.ring.shared.buffers.relieve(lease);
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(socket) = state.sockets.get(self.key) else { return };
+        let Some(socket) = state.sockets.get(self.key) else {
+            return;
+        };
         if socket.send_error.is_some() || lease.is_empty() {
             return;
         }
@@ -121,7 +143,9 @@ impl Socket {
     /// Receives from now on take buffers of `group`; one that is armed is stopped, to be armed anew.
     pub fn set_group(&self, group: Group) {
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(socket) = state.sockets.get(self.key) else { return };
+        let Some(socket) = state.sockets.get(self.key) else {
+            return;
+        };
         if socket.next_group != group {
             socket.next_group = group;
             state.stop_receive(self.key);
@@ -136,7 +160,9 @@ impl Socket {
     /// Leaves the socket to itself: whatever arrives or ends is reported once, by `tag`.
     pub fn leave(&self, tag: u64) {
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(socket) = state.sockets.get(self.key) else { return };
+        let Some(socket) = state.sockets.get(self.key) else {
+            return;
+        };
         socket.unattended = Some(tag);
         socket.reported = false;
         socket.receive_waker = None;
@@ -172,7 +198,11 @@ impl Socket {
         let mut queued: libc::c_int = 0;
         // SAFETY: SIOCOUTQ (TIOCOUTQ) writes one int to the address given.
         let result = unsafe { libc::ioctl(fd, libc::TIOCOUTQ, &raw mut queued) };
-        if result < 0 { 0 } else { queued.max(0) as usize }
+        if result < 0 {
+            0
+        } else {
+            queued.max(0) as usize
+        }
     }
 }
 
@@ -203,14 +233,20 @@ impl Listener {
         });
         state.arm_accepts(key);
         drop(state);
-        Self { ring: ring.clone(), key, fd }
+        Self {
+            ring: ring.clone(),
+            key,
+            fd,
+        }
     }
 
     /// The next connection and its peer. `Ok(None)`: stopped, and every accept has ended. An error (out of
     /// descriptors, say) disarms it until [`resume`](Self::resume).
     pub fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<Option<(OwnedFd, SocketAddr)>>> {
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(entry) = state.acceptors.get(self.key) else { return Poll::Ready(Ok(None)) };
+        let Some(entry) = state.acceptors.get(self.key) else {
+            return Poll::Ready(Ok(None));
+        };
         if let Some((fd, peer)) = entry.accepted.pop_front() {
             // SAFETY: the kernel made this descriptor for this accept, and nobody else has it.
             return Poll::Ready(Ok(Some((unsafe { OwnedFd::from_raw_fd(fd) }, peer))));
@@ -268,8 +304,15 @@ impl Connect {
     /// Starts connecting to `address`.
     pub fn new(ring: &Ring, address: SocketAddr) -> io::Result<Self> {
         let fd: RawFd = stream_socket(address)?;
-        let key = ring.shared.state.borrow_mut().start_connect(fd, Address::of(address));
-        Ok(Self { ring: ring.clone(), key: Some(key) })
+        let key = ring
+            .shared
+            .state
+            .borrow_mut()
+            .start_connect(fd, Address::of(address));
+        Ok(Self {
+            ring: ring.clone(),
+            key: Some(key),
+        })
     }
 }
 
@@ -277,9 +320,14 @@ impl Future for Connect {
     type Output = io::Result<OwnedFd>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(key) = self.key else { return Poll::Pending };
+        let Some(key) = self.key else {
+            return Poll::Pending;
+        };
         let mut state = self.ring.shared.state.borrow_mut();
-        let Some(Operation::Connect { fd, result, waker, .. }) = state.operations.get(key) else {
+        let Some(Operation::Connect {
+            fd, result, waker, ..
+        }) = state.operations.get(key)
+        else {
             return Poll::Pending;
         };
         let Some(result) = *result else {
@@ -291,7 +339,11 @@ impl Future for Connect {
         state.operations.remove(key);
         drop(state);
         self.key = None;
-        Poll::Ready(if result < 0 { Err(io::Error::from_raw_os_error(-result)) } else { Ok(fd) })
+        Poll::Ready(if result < 0 {
+            Err(io::Error::from_raw_os_error(-result))
+        } else {
+            Ok(fd)
+        })
     }
 }
 
@@ -313,12 +365,20 @@ impl Timer {
     /// A timer that is not set.
     pub fn new(ring: &Ring) -> Self {
         let id = ring.shared.state.borrow_mut().wheel.insert();
-        Self { ring: ring.clone(), id }
+        Self {
+            ring: ring.clone(),
+            id,
+        }
     }
 
     /// Fires at `deadline_ms` of the reactor's clock.
     pub fn set(&self, deadline_ms: u64) {
-        self.ring.shared.state.borrow_mut().wheel.set(self.id, deadline_ms);
+        self.ring
+            .shared
+            .state
+            .borrow_mut()
+            .wheel
+            .set(self.id, deadline_ms);
     }
 
     /// Does not fire.
@@ -338,7 +398,12 @@ impl Timer {
 
     /// Leaves the timer to itself: its firing is reported by `tag`.
     pub fn leave(&self, tag: u64) {
-        self.ring.shared.state.borrow_mut().wheel.unattended(self.id, tag);
+        self.ring
+            .shared
+            .state
+            .borrow_mut()
+            .wheel
+            .unattended(self.id, tag);
     }
 }
 

@@ -37,7 +37,11 @@ pub const GATHER_MAX: usize = 16;
 pub const POOL_KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of pooled buffers in use at once, per reactor. Beyond it, whoever asks waits or refuses.
-pub const POOL_BYTES_MAX: usize = 64 * 1024 * 1024;
+pub const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Single-shot accepts kept armed per listening socket.
 pub const ACCEPTS_ARMED: usize = 16;
+
+/// A buffer ring with fewer than one in this many of its buffers left has what is to be sent copied out of it, so that
+/// slow readers cannot hold it all.
+pub const RING_RESERVE: u16 = 4;

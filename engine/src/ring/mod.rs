@@ -2,7 +2,10 @@
 //!
 //! It moves bytes and knows nothing of what they mean.
 
-#![allow(unsafe_code, reason = "the one room that speaks to the kernel by pointers")]
+#![allow(
+    unsafe_code,
+    reason = "the one room that speaks to the kernel by pointers"
+)]
 
 mod buffers;
 pub mod clock;

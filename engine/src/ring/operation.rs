@@ -19,7 +19,10 @@ impl Address {
     pub(super) fn empty() -> Box<Self> {
         // SAFETY: `sockaddr_storage` is plain old data; all zeroes is a valid value.
         let storage = unsafe { std::mem::zeroed() };
-        Box::new(Self { storage, length: size_of::<libc::sockaddr_storage>() as libc::socklen_t })
+        Box::new(Self {
+            storage,
+            length: size_of::<libc::sockaddr_storage>() as libc::socklen_t,
+        })
     }
 
     pub(super) fn of(address: SocketAddr) -> Box<Self> {
@@ -29,11 +32,17 @@ impl Address {
                 let raw = libc::sockaddr_in {
                     sin_family: libc::AF_INET as libc::sa_family_t,
                     sin_port: v4.port().to_be(),
-                    sin_addr: libc::in_addr { s_addr: u32::from(*v4.ip()).to_be() },
+                    sin_addr: libc::in_addr {
+                        s_addr: u32::from(*v4.ip()).to_be(),
+                    },
                     sin_zero: [0; 8],
                 };
                 // SAFETY: the storage is larger than and aligned for `sockaddr_in`.
-                unsafe { std::ptr::from_mut(&mut this.storage).cast::<libc::sockaddr_in>().write(raw) };
+                unsafe {
+                    std::ptr::from_mut(&mut this.storage)
+                        .cast::<libc::sockaddr_in>()
+                        .write(raw)
+                };
                 this.length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             }
             SocketAddr::V6(v6) => {
@@ -41,11 +50,17 @@ impl Address {
                     sin6_family: libc::AF_INET6 as libc::sa_family_t,
                     sin6_port: v6.port().to_be(),
                     sin6_flowinfo: v6.flowinfo(),
-                    sin6_addr: libc::in6_addr { s6_addr: v6.ip().octets() },
+                    sin6_addr: libc::in6_addr {
+                        s6_addr: v6.ip().octets(),
+                    },
                     sin6_scope_id: v6.scope_id(),
                 };
                 // SAFETY: the storage is larger than and aligned for `sockaddr_in6`.
-                unsafe { std::ptr::from_mut(&mut this.storage).cast::<libc::sockaddr_in6>().write(raw) };
+                unsafe {
+                    std::ptr::from_mut(&mut this.storage)
+                        .cast::<libc::sockaddr_in6>()
+                        .write(raw)
+                };
                 this.length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             }
         }
@@ -57,18 +72,34 @@ impl Address {
         match i32::from(self.storage.ss_family) {
             libc::AF_INET => {
                 // SAFETY: the family says which structure the storage holds.
-                let raw = unsafe { std::ptr::from_ref(&self.storage).cast::<libc::sockaddr_in>().read() };
+                let raw = unsafe {
+                    std::ptr::from_ref(&self.storage)
+                        .cast::<libc::sockaddr_in>()
+                        .read()
+                };
                 let ip = Ipv4Addr::from(u32::from_be(raw.sin_addr.s_addr));
-                Some(SocketAddr::V4(SocketAddrV4::new(ip, u16::from_be(raw.sin_port))))
+                Some(SocketAddr::V4(SocketAddrV4::new(
+                    ip,
+                    u16::from_be(raw.sin_port),
+                )))
             }
             libc::AF_INET6 => {
                 // SAFETY: the family says which structure the storage holds.
-                let raw = unsafe { std::ptr::from_ref(&self.storage).cast::<libc::sockaddr_in6>().read() };
+                let raw = unsafe {
+                    std::ptr::from_ref(&self.storage)
+                        .cast::<libc::sockaddr_in6>()
+                        .read()
+                };
                 let ip = Ipv6Addr::from(raw.sin6_addr.s6_addr);
                 let port = u16::from_be(raw.sin6_port);
                 Some(match ip.to_ipv4_mapped() {
                     Some(v4) => SocketAddr::new(IpAddr::V4(v4), port),
-                    None => SocketAddr::V6(SocketAddrV6::new(ip, port, raw.sin6_flowinfo, raw.sin6_scope_id)),
+                    None => SocketAddr::V6(SocketAddrV6::new(
+                        ip,
+                        port,
+                        raw.sin6_flowinfo,
+                        raw.sin6_scope_id,
+                    )),
                 })
             }
             _ => None,
@@ -78,7 +109,10 @@ impl Address {
 
 pub(super) enum Operation {
     /// A single-shot accept of the acceptor named.
-    Accept { acceptor: Key, address: Box<Address> },
+    Accept {
+        acceptor: Key,
+        address: Box<Address>,
+    },
     /// A connect; `abandoned` when nobody waits any more, so that its end closes the descriptor.
     Connect {
         fd: RawFd,
@@ -103,7 +137,11 @@ pub(super) struct AcceptorEntry {
 
 /// Makes a stream socket for `address`, close-on-exec, with Nagle's algorithm off.
 pub(super) fn stream_socket(address: SocketAddr) -> io::Result<RawFd> {
-    let family = if address.is_ipv4() { libc::AF_INET } else { libc::AF_INET6 };
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
     // SAFETY: plain system call; the result is checked.
     let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
     if fd < 0 {
@@ -125,7 +163,11 @@ pub(super) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Re
             size_of::<i32>() as libc::socklen_t,
         )
     };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(())
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +176,12 @@ mod tests {
 
     #[test]
     fn addresses_survive_the_way_to_the_kernel_and_back() {
-        for text in ["127.0.0.1:80", "[::1]:8080", "[fe80::1%3]:443", "255.255.255.255:65535"] {
+        for text in [
+            "127.0.0.1:80",
+            "[::1]:8080",
+            "[fe80::1%3]:443",
+            "255.255.255.255:65535",
+        ] {
             let address: SocketAddr = text.parse().unwrap();
             assert_eq!(Address::of(address).get(), Some(address));
         }
@@ -143,6 +190,9 @@ mod tests {
     #[test]
     fn a_mapped_address_is_seen_as_ipv4() {
         let mapped: SocketAddr = "[::ffff:10.0.0.1]:80".parse().unwrap();
-        assert_eq!(Address::of(mapped).get(), Some("10.0.0.1:80".parse().unwrap()));
+        assert_eq!(
+            Address::of(mapped).get(),
+            Some("10.0.0.1:80".parse().unwrap())
+        );
     }
 }

@@ -53,7 +53,10 @@ impl std::error::Error for Missing {}
 
 /// Asks the kernel for everything the reactor needs.
 pub fn probe() -> Result<(), Missing> {
-    let old = |feature| Missing::OldKernel { release: release(), feature };
+    let old = |feature| Missing::OldKernel {
+        release: release(),
+        feature,
+    };
     let ring: IoUring = IoUring::builder()
         .setup_single_issuer()
         .setup_defer_taskrun()
@@ -68,7 +71,9 @@ pub fn probe() -> Result<(), Missing> {
             _ => Missing::Other(error),
         })?;
     let mut probe = Probe::new();
-    ring.submitter().register_probe(&mut probe).map_err(Missing::Other)?;
+    ring.submitter()
+        .register_probe(&mut probe)
+        .map_err(Missing::Other)?;
     let needed = [
         (opcode::Accept::CODE, "IORING_OP_ACCEPT"),
         (opcode::Connect::CODE, "IORING_OP_CONNECT"),
@@ -89,11 +94,16 @@ pub fn probe() -> Result<(), Missing> {
 }
 
 fn disabled() -> Option<u32> {
-    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").ok()?.trim().parse().ok()
+    std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled")
+        .ok()?
+        .trim()
+        .parse()
+        .ok()
 }
 
 fn release() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/osrelease").map_or_else(|_| "unknown".into(), |text| text.trim().into())
+    std::fs::read_to_string("/proc/sys/kernel/osrelease")
+        .map_or_else(|_| "unknown".into(), |text| text.trim().into())
 }
 
 #[cfg(test)]
@@ -104,8 +114,18 @@ mod tests {
     fn every_cause_comes_with_its_remedy() {
         let texts = [
             (Missing::Disabled { value: 2 }.to_string(), "sysctl"),
-            (Missing::Forbidden(io::Error::from_raw_os_error(libc::EPERM)).to_string(), "seccomp"),
-            (Missing::OldKernel { release: "5.10".into(), feature: "x" }.to_string(), "6.1"),
+            (
+                Missing::Forbidden(io::Error::from_raw_os_error(libc::EPERM)).to_string(),
+                "seccomp",
+            ),
+            (
+                Missing::OldKernel {
+                    release: "5.10".into(),
+                    feature: "x",
+                }
+                .to_string(),
+                "6.1",
+            ),
         ];
         for (text, remedy) in texts {
             assert!(text.contains(remedy), "{text}");

@@ -16,7 +16,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use super::buffers::{BufferRing, Buffers, Group, Lease};
 use super::clock;
 use super::limits::{
-    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, SMALL_BYTES, SMALL_COUNT, SQ_ENTRIES,
+    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, SMALL_BYTES, SMALL_COUNT,
+    SQ_ENTRIES,
 };
 use super::operation::{AcceptorEntry, Address, Operation};
 use super::slots::{Key, Slots};
@@ -39,7 +40,10 @@ fn user_data(kind: Kind, key: Key) -> u64 {
 }
 
 fn key_of(user_data: u64) -> Key {
-    Key { index: user_data as u32, generation: ((user_data >> 32) & 0x00ff_ffff) as u32 }
+    Key {
+        index: user_data as u32,
+        generation: ((user_data >> 32) & 0x00ff_ffff) as u32,
+    }
 }
 
 /// What one reactor counted; read by whoever exposes it.
@@ -107,7 +111,9 @@ impl Ring {
         // NO_SQARRAY is 6.6; everything else is required.
         let mut lean = builder.clone();
         lean.setup_no_sqarray();
-        let uring = lean.build(SQ_ENTRIES).or_else(|_| builder.build(SQ_ENTRIES))?;
+        let uring = lean
+            .build(SQ_ENTRIES)
+            .or_else(|_| builder.build(SQ_ENTRIES))?;
         let small = BufferRing::register(&uring, Group::Small, SMALL_COUNT, SMALL_BYTES)?;
         let large = BufferRing::register(&uring, Group::Large, LARGE_COUNT, LARGE_BYTES)?;
         let now_ns = clock::now_ns();
@@ -176,11 +182,23 @@ impl Ring {
     pub fn remote(&self) -> io::Result<Remote> {
         let mut state = self.shared.state.borrow_mut();
         if let Some(remote) = &state.remote {
-            return Ok(Remote { fd: Arc::clone(&remote.fd) });
+            return Ok(Remote {
+                fd: Arc::clone(&remote.fd),
+            });
         }
-        let fd = Arc::new(rustix::event::eventfd(0, rustix::event::EventfdFlags::CLOEXEC)?);
-        let operation = state.operations.insert(Operation::Remote { counter: Box::new(0) });
-        state.remote = Some(RemoteState { fd: Arc::clone(&fd), operation, raised: false, waker: None });
+        let fd = Arc::new(rustix::event::eventfd(
+            0,
+            rustix::event::EventfdFlags::CLOEXEC,
+        )?);
+        let operation = state.operations.insert(Operation::Remote {
+            counter: Box::new(0),
+        });
+        state.remote = Some(RemoteState {
+            fd: Arc::clone(&fd),
+            operation,
+            raised: false,
+            waker: None,
+        });
         state.arm_remote();
         Ok(Remote { fd })
     }
@@ -188,7 +206,9 @@ impl Ring {
     /// Ready once after each time another thread raised its [`Remote`].
     pub fn poll_remote(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.shared.state.borrow_mut();
-        let Some(remote) = &mut state.remote else { return Poll::Pending };
+        let Some(remote) = &mut state.remote else {
+            return Poll::Pending;
+        };
         if std::mem::take(&mut remote.raised) {
             return Poll::Ready(());
         }
@@ -254,7 +274,11 @@ impl State {
         let queued = self.uring.submission().len() as u32;
         let ready = !self.uring.completion().is_empty();
         let want = u32::from(block && !ready);
-        let wait = if want == 1 { self.wheel.wait_ms(now_ms) } else { None };
+        let wait = if want == 1 {
+            self.wheel.wait_ms(now_ms)
+        } else {
+            None
+        };
         let submitter = self.uring.submitter();
         // The time of `now_ms` is the round's start; a coarse timer may wait a little longer than it had to.
         let result = match wait {
@@ -279,7 +303,9 @@ impl State {
         let overflow = u64::from(self.uring.completion().overflow());
         self.counters.overflows = self.counters.overflows.max(overflow);
         loop {
-            let Some(entry) = self.uring.completion().next() else { break };
+            let Some(entry) = self.uring.completion().next() else {
+                break;
+            };
             self.counters.completions += 1;
             let (data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
             let key = key_of(data);
@@ -295,7 +321,9 @@ impl State {
     // --- receiving ---
 
     pub(super) fn arm_receive(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if socket.receive != Receive::Idle || socket.end.is_some() || socket.closing {
             return;
         }
@@ -315,7 +343,9 @@ impl State {
     }
 
     pub(super) fn stop_receive(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         match socket.receive {
             Receive::Armed => {
                 socket.receive = Receive::Stopping;
@@ -329,13 +359,22 @@ impl State {
     }
 
     fn cancel(&mut self, target: u64) {
-        let ignored = user_data(Kind::Ignored, Key { index: 0, generation: 0 });
+        let ignored = user_data(
+            Kind::Ignored,
+            Key {
+                index: 0,
+                generation: 0,
+            },
+        );
         self.push(&opcode::AsyncCancel::new(target).build().user_data(ignored));
     }
 
     fn received(&mut self, key: Key, result: i32, flags: u32, buffers: &Rc<Buffers>) {
         let Some(socket) = self.sockets.get(key) else {
-            debug_assert!(cqueue::buffer_select(flags).is_none(), "a slot outlives its operations");
+            debug_assert!(
+                cqueue::buffer_select(flags).is_none(),
+                "a slot outlives its operations"
+            );
             return;
         };
         if let Some(index) = cqueue::buffer_select(flags) {
@@ -393,7 +432,9 @@ impl State {
 
     /// Tells whoever looks after the socket that its inbox or end changed.
     fn notify(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if socket.inbox.is_empty() && socket.end.is_none() {
             // Stopped without news: an unattended socket goes on listening; a task arms it again when it asks.
             if socket.unattended.is_some() && socket.receive == Receive::Idle {
@@ -412,10 +453,17 @@ impl State {
 
     /// Arms again those that found no buffer, as many as there are buffers.
     fn feed_starved(&mut self, buffers: &Rc<Buffers>) {
-        let mut room = [buffers.ring(Group::Small).available(), buffers.ring(Group::Large).available()];
+        let mut room = [
+            buffers.ring(Group::Small).available(),
+            buffers.ring(Group::Large).available(),
+        ];
         for _ in 0..self.starved.len() {
-            let Some(key) = self.starved.pop_front() else { break };
-            let Some(socket) = self.sockets.get(key) else { continue };
+            let Some(key) = self.starved.pop_front() else {
+                break;
+            };
+            let Some(socket) = self.sockets.get(key) else {
+                continue;
+            };
             if socket.receive != Receive::Starved {
                 continue;
             }
@@ -434,8 +482,14 @@ impl State {
 
     /// Starts the next send, where none is in flight and something waits.
     pub(super) fn start_send(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
-        if socket.send_in_flight() || socket.outbox.is_empty() || socket.send_error.is_some() || socket.closing {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if socket.send_in_flight()
+            || socket.outbox.is_empty()
+            || socket.send_error.is_some()
+            || socket.closing
+        {
             return;
         }
         if socket.outbox.len() == 1 {
@@ -446,7 +500,11 @@ impl State {
             let mut gather = self.gathers.pop().unwrap_or_else(|| {
                 // SAFETY: `msghdr` is plain old data; all zeroes is a valid value.
                 let header = unsafe { std::mem::zeroed() };
-                Box::new(Gather { header, vector: Vec::new(), leases: Vec::new() })
+                Box::new(Gather {
+                    header,
+                    vector: Vec::new(),
+                    leases: Vec::new(),
+                })
             });
             let mut total = 0;
             while gather.leases.len() < GATHER_MAX
@@ -463,15 +521,17 @@ impl State {
 
     /// Submits what `sending` holds, from its first unsent byte.
     fn push_send(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         // WAITALL: the kernel goes on after a short send, so that one completion means all of it.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         let fd = types::Fd(socket.fd);
         let entry = match &mut socket.sending {
             Sending::Nothing => return,
-            Sending::One(lease) => {
-                opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32).flags(FLAGS).build()
-            }
+            Sending::One(lease) => opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32)
+                .flags(FLAGS)
+                .build(),
             Sending::Many(gather) => {
                 gather.vector.clear();
                 for lease in &gather.leases {
@@ -482,14 +542,18 @@ impl State {
                 }
                 gather.header.msg_iov = gather.vector.as_mut_ptr();
                 gather.header.msg_iovlen = gather.vector.len();
-                opcode::SendMsg::new(fd, &raw const gather.header).flags(FLAGS as u32).build()
+                opcode::SendMsg::new(fd, &raw const gather.header)
+                    .flags(FLAGS as u32)
+                    .build()
             }
         };
         self.push(&entry.user_data(user_data(Kind::Send, key)));
     }
 
     fn sent(&mut self, key: Key, result: i32) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if result < 0 {
             match -result {
                 libc::EINTR | libc::EAGAIN if !socket.closing => {
@@ -531,7 +595,8 @@ impl State {
             waker.wake_by_ref();
         }
         // A connection nobody looks after that cannot be written to any more is reported through its end.
-        let dead = socket.unattended.is_some() && socket.send_error.is_some() && socket.end.is_none();
+        let dead =
+            socket.unattended.is_some() && socket.send_error.is_some() && socket.end.is_none();
         if dead {
             socket.end = socket.send_error.map(End::Error);
         }
@@ -556,7 +621,9 @@ impl State {
 
     /// Gives a socket up: its operations are stopped, and when the last has ended its descriptor is closed.
     fn close(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if socket.closing {
             return;
         }
@@ -575,7 +642,9 @@ impl State {
     }
 
     fn finish_close(&mut self, key: Key) {
-        let Some(socket) = self.sockets.get(key) else { return };
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
         if socket.receive != Receive::Idle || socket.send_in_flight() {
             return;
         }
@@ -585,7 +654,13 @@ impl State {
     }
 
     fn close_descriptor(&mut self, fd: RawFd) {
-        let ignored = user_data(Kind::Ignored, Key { index: 0, generation: 0 });
+        let ignored = user_data(
+            Kind::Ignored,
+            Key {
+                index: 0,
+                generation: 0,
+            },
+        );
         self.push(&opcode::Close::new(types::Fd(fd)).build().user_data(ignored));
     }
 
@@ -593,7 +668,9 @@ impl State {
 
     pub(super) fn arm_accepts(&mut self, acceptor: Key) {
         loop {
-            let Some(entry) = self.acceptors.get(acceptor) else { return };
+            let Some(entry) = self.acceptors.get(acceptor) else {
+                return;
+            };
             if entry.stopped || entry.error.is_some() || entry.armed.len() >= ACCEPTS_ARMED {
                 return;
             }
@@ -601,15 +678,25 @@ impl State {
             let mut address = Address::empty();
             let storage = (&raw mut address.storage).cast();
             let length = &raw mut address.length;
-            let key = self.operations.insert(Operation::Accept { acceptor, address });
-            self.acceptors.get(acceptor).expect("it was there").armed.push(key);
-            let accept = opcode::Accept::new(fd, storage, length).flags(libc::SOCK_CLOEXEC).build();
+            let key = self
+                .operations
+                .insert(Operation::Accept { acceptor, address });
+            self.acceptors
+                .get(acceptor)
+                .expect("it was there")
+                .armed
+                .push(key);
+            let accept = opcode::Accept::new(fd, storage, length)
+                .flags(libc::SOCK_CLOEXEC)
+                .build();
             self.push(&accept.user_data(user_data(Kind::Operation, key)));
         }
     }
 
     pub(super) fn stop_accepts(&mut self, acceptor: Key) {
-        let Some(entry) = self.acceptors.get(acceptor) else { return };
+        let Some(entry) = self.acceptors.get(acceptor) else {
+            return;
+        };
         entry.stopped = true;
         for key in entry.armed.clone() {
             self.cancel(user_data(Kind::Operation, key));
@@ -632,7 +719,15 @@ impl State {
     }
 
     pub(super) fn abandon_connect(&mut self, key: Key) {
-        let Some(Operation::Connect { fd, result, abandoned, .. }) = self.operations.get(key) else { return };
+        let Some(Operation::Connect {
+            fd,
+            result,
+            abandoned,
+            ..
+        }) = self.operations.get(key)
+        else {
+            return;
+        };
         let fd = *fd;
         if result.is_some() {
             self.operations.remove(key);
@@ -646,9 +741,15 @@ impl State {
     fn arm_remote(&mut self) {
         let Some(remote) = &self.remote else { return };
         let (fd, key) = (types::Fd(remote.fd.as_raw_fd()), remote.operation);
-        let Some(Operation::Remote { counter }) = self.operations.get(key) else { return };
+        let Some(Operation::Remote { counter }) = self.operations.get(key) else {
+            return;
+        };
         let buffer = std::ptr::from_mut(&mut **counter).cast();
-        self.push(&opcode::Read::new(fd, buffer, 8).build().user_data(user_data(Kind::Operation, key)));
+        self.push(
+            &opcode::Read::new(fd, buffer, 8)
+                .build()
+                .user_data(user_data(Kind::Operation, key)),
+        );
     }
 
     fn completed(&mut self, key: Key, outcome: i32) {
@@ -662,7 +763,13 @@ impl State {
                 }
                 self.arm_remote();
             }
-            Some(Operation::Connect { result, waker, abandoned, fd, .. }) => {
+            Some(Operation::Connect {
+                result,
+                waker,
+                abandoned,
+                fd,
+                ..
+            }) => {
                 if *abandoned {
                     let fd = *fd;
                     self.operations.remove(key);
@@ -683,7 +790,13 @@ impl State {
         }
     }
 
-    fn accepted(&mut self, acceptor: Key, key: Key, outcome: i32, peer: Option<std::net::SocketAddr>) {
+    fn accepted(
+        &mut self,
+        acceptor: Key,
+        key: Key,
+        outcome: i32,
+        peer: Option<std::net::SocketAddr>,
+    ) {
         let Some(entry) = self.acceptors.get(acceptor) else {
             if outcome >= 0 {
                 self.close_descriptor(outcome);
@@ -702,7 +815,11 @@ impl State {
         } else if !entry.stopped {
             match -outcome {
                 // The connection went away while it waited: not this listener's trouble (accept(2)).
-                libc::ECANCELED | libc::ECONNABORTED | libc::EINTR | libc::EAGAIN | libc::EPROTO => {}
+                libc::ECANCELED
+                | libc::ECONNABORTED
+                | libc::EINTR
+                | libc::EAGAIN
+                | libc::EPROTO => {}
                 error => entry.error = Some(error),
             }
         }

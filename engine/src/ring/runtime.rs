@@ -1,18 +1,17 @@
 //! How the ring lives inside monoio: monoio polls the tasks, the ring waits for all of them.
 //!
-//! One task turns the reactor. It goes to the back of the run queue after every turn; when it comes to the front and no
-//! other task was polled since, nothing else can run, and the turn may block in the kernel. So a round costs one system
+//! A pair of tasks turns the reactor, each sending the other to the back of the run queue; when one comes to the front
+//! and no other task was polled since, nothing else can run, and the turn may block in the kernel. So a round costs one system
 //! call, busy or not, and monoio's own driver is never asked to wait: nothing on such a thread may use monoio's I/O or
 //! timers.
 
 use std::any::Any;
-use std::cell::RefCell;
-use std::future::poll_fn;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::reactor::Ring;
 
@@ -44,38 +43,86 @@ where
             *slot.borrow_mut() = Some(value);
             finisher.shared.finished.set(true);
         });
-        let turner = ring.clone();
         let mut seen = 0;
         let mut rounds = 0;
-        monoio::spawn(poll_fn(move |cx| {
-            let shared = &turner.shared;
-            if shared.finished.get() {
-                return Poll::Ready(());
-            }
+        let step = Rc::new(RefCell::new(move || {
+            let shared = &ring.shared;
             let polls = shared.polls.get();
             let quiet = polls == seen;
             seen = polls;
             if quiet || rounds >= ROUNDS_WITHOUT_TURN_MAX {
                 rounds = 0;
-                turner.turn(quiet);
+                ring.turn(quiet);
                 after_turn();
             } else {
                 rounds += 1;
             }
-            cx.waker().wake_by_ref();
-            Poll::Pending
-        }))
+            shared.finished.get()
+        }));
+        let baton = Rc::new(Baton::default());
+        let other = Turner {
+            place: 1,
+            baton: Rc::clone(&baton),
+            step: Rc::clone(&step),
+        };
+        drop(monoio::spawn(other));
+        // Spawned, not awaited in place: monoio polls the outermost future out of the run queue's order.
+        monoio::spawn(Turner {
+            place: 0,
+            baton,
+            step,
+        })
         .await;
         output.borrow_mut().take()
     });
     result.ok_or_else(|| io::Error::other("the main task panicked"))
 }
 
+/// Whose turn it is, and how to wake both.
+#[derive(Default)]
+struct Baton {
+    holder: Cell<usize>,
+    finished: Cell<bool>,
+    wakers: [RefCell<Option<Waker>>; 2],
+}
+
+/// One of two tasks that turn the reactor by turns: monoio puts a task that wakes itself at the front of its run queue,
+/// where it starves all others; one that another task wakes goes to the back.
+struct Turner<S> {
+    place: usize,
+    baton: Rc<Baton>,
+    step: Rc<RefCell<S>>,
+}
+
+impl<S: FnMut() -> bool> Future for Turner<S> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let baton = &self.baton;
+        super::store_waker(&mut baton.wakers[self.place].borrow_mut(), cx);
+        if baton.holder.get() == self.place && !baton.finished.get() {
+            baton.finished.set((self.step.borrow_mut())());
+            baton.holder.set(1 - self.place);
+            if let Some(waker) = &*baton.wakers[1 - self.place].borrow() {
+                waker.wake_by_ref();
+            }
+        }
+        if baton.finished.get() {
+            Poll::Ready(())
+        } else {
+            Poll::Pending
+        }
+    }
+}
+
 impl Ring {
     /// Runs `future` beside the others. A panic in it ends it alone, and is counted and reported.
     pub fn spawn(&self, future: impl Future<Output = ()> + 'static) {
         let ring = self.clone();
-        let contained = Contained { ring: self.clone(), future };
+        let contained = Contained {
+            ring: self.clone(),
+            future,
+        };
         drop(monoio::spawn(async move {
             if contained.await.is_err() {
                 drop(ring);
@@ -85,7 +132,10 @@ impl Ring {
 
     /// Polls `future` inside this task with its panics caught: `Err` carries the panic's message.
     pub fn contain<F: Future>(&self, future: F) -> impl Future<Output = Result<F::Output, Panic>> {
-        Contained { ring: self.clone(), future }
+        Contained {
+            ring: self.clone(),
+            future,
+        }
     }
 }
 

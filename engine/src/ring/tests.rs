@@ -12,8 +12,12 @@ use super::*;
 fn pair(ring: &Ring, group: Group) -> (Socket, TcpStream) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let outside = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-    outside.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    outside.set_write_timeout(Some(Duration::from_secs(20))).unwrap();
+    outside
+        .set_read_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
+    outside
+        .set_write_timeout(Some(Duration::from_secs(20)))
+        .unwrap();
     let (inside, _) = listener.accept().unwrap();
     (Socket::new(ring, OwnedFd::from(inside), group), outside)
 }
@@ -27,7 +31,10 @@ where
 }
 
 async fn receive(socket: &Socket) -> Option<Vec<u8>> {
-    poll_fn(|cx| socket.poll_receive(cx)).await.unwrap().map(|lease| lease.bytes().to_vec())
+    poll_fn(|cx| socket.poll_receive(cx))
+        .await
+        .unwrap()
+        .map(|lease| lease.bytes().to_vec())
 }
 
 fn lease_of(ring: &Ring, bytes: &[u8]) -> Lease {
@@ -77,6 +84,7 @@ fn a_long_stream_is_sent_whole_and_in_order_through_short_sends() {
         }
         poll_fn(|cx| socket.poll_unsent(cx, 0)).await.unwrap();
         drop(socket);
+        sleep_until(&ring, ring.now_ms() + 20).await;
         let got = reader.join().unwrap();
         assert!(got == expected, "{} of {} bytes", got.len(), expected.len());
         assert_eq!(ring.leased().2, 0);
@@ -96,7 +104,10 @@ fn a_socket_nobody_reads_takes_no_more_than_its_share_and_loses_nothing() {
         let mut got = receive(&socket).await.unwrap();
         sleep_until(&ring, ring.now_ms() + 100).await;
         let (small, _, _) = ring.leased();
-        assert!(usize::from(small) <= limits::INBOX_LEASES_MAX + 64, "{small} buffers held by one socket");
+        assert!(
+            usize::from(small) <= limits::INBOX_LEASES_MAX + 64,
+            "{small} buffers held by one socket"
+        );
         while let Some(bytes) = receive(&socket).await {
             got.extend(bytes);
         }
@@ -107,7 +118,9 @@ fn a_socket_nobody_reads_takes_no_more_than_its_share_and_loses_nothing() {
 #[test]
 fn sockets_that_found_no_buffer_are_served_when_one_comes_back() {
     on_ring(async |ring| {
-        let pairs: Vec<_> = (0..usize::from(limits::SMALL_COUNT) * 2).map(|_| pair(&ring, Group::Small)).collect();
+        let pairs: Vec<_> = (0..usize::from(limits::SMALL_COUNT) * 2)
+            .map(|_| pair(&ring, Group::Small))
+            .collect();
         let mut outsides = Vec::new();
         let mut sockets = Vec::new();
         for (socket, mut outside) in pairs {
@@ -194,13 +207,21 @@ fn accepts_bring_the_peer_and_close_on_exec_and_end_when_stopped() {
         let listener = Listener::new(&ring, OwnedFd::from(listening));
         for _ in 0..100 {
             let client = TcpStream::connect(address).unwrap();
-            let (fd, peer) = poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().unwrap();
+            let (fd, peer) = poll_fn(|cx| listener.poll_accept(cx))
+                .await
+                .unwrap()
+                .unwrap();
             assert_eq!(peer, client.local_addr().unwrap());
             let flags = rustix::io::fcntl_getfd(&fd).unwrap();
             assert!(flags.contains(rustix::io::FdFlags::CLOEXEC));
         }
         listener.stop();
-        assert!(poll_fn(|cx| listener.poll_accept(cx)).await.unwrap().is_none());
+        assert!(
+            poll_fn(|cx| listener.poll_accept(cx))
+                .await
+                .unwrap()
+                .is_none()
+        );
     });
 }
 
@@ -220,7 +241,11 @@ fn a_connect_that_is_dropped_leaves_no_descriptor() {
             drop(Connect::new(&ring, address).unwrap());
         }
         sleep_until(&ring, ring.now_ms() + 100).await;
-        assert!(descriptors() <= before + 8, "{} descriptors, {before} before", descriptors());
+        assert!(
+            descriptors() <= before + 8,
+            "{} descriptors, {before} before",
+            descriptors()
+        );
     });
 }
 

@@ -72,7 +72,10 @@ impl Wheel {
         entry.used = true;
         entry.fired = false;
         entry.deadline = NEVER;
-        TimerId { index, generation: entry.generation }
+        TimerId {
+            index,
+            generation: entry.generation,
+        }
     }
 
     pub(super) fn remove(&mut self, id: TimerId) {
@@ -89,7 +92,9 @@ impl Wheel {
     }
 
     fn entry(&mut self, id: TimerId) -> Option<&mut Entry> {
-        self.entries.get_mut(id.index as usize).filter(|entry| entry.used && entry.generation == id.generation)
+        self.entries
+            .get_mut(id.index as usize)
+            .filter(|entry| entry.used && entry.generation == id.generation)
     }
 
     /// Fires at `deadline_ms`; a deadline that passed fires with the next advance.
@@ -120,7 +125,9 @@ impl Wheel {
     }
 
     pub(super) fn poll(&mut self, id: TimerId, cx: &Context<'_>) -> Poll<()> {
-        let Some(entry) = self.entry(id) else { return Poll::Pending };
+        let Some(entry) = self.entry(id) else {
+            return Poll::Pending;
+        };
         if entry.fired {
             return Poll::Ready(());
         }
@@ -289,7 +296,9 @@ mod tests {
                 assert!(tag * 37 <= now);
                 seen += 1;
             }
-            let due = (0..2000u64).filter(|i| i * 37 + GRANULARITY_MS <= now).count();
+            let due = (0..2000u64)
+                .filter(|i| i * 37 + GRANULARITY_MS <= now)
+                .count();
             assert!(seen >= due, "{seen} fired of {due} due at {now}");
         }
         assert_eq!(seen, 2000);

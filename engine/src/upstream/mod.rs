@@ -1,6 +1,12 @@
 //! Resolving, balancing, pooling, connecting, and the client side of HTTP/1.
 
 pub mod balance;
+mod connection;
+mod pool;
+mod resolve;
 mod settings;
 
+pub use connection::{Connection, HeadStep, OriginError};
+pub use pool::{AcquireError, Acquired, Limit, Pools};
+pub use resolve::{Addresses, Resolver};
 pub use settings::*;

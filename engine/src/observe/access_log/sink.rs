@@ -115,7 +115,7 @@ impl Sink {
 
     /// Writes what is queued and ends the thread, waiting for `deadline` at most; a thread that is stuck in a write is
     /// left behind. Writers must have been flushed before.
-    pub fn close(self, deadline: Duration) -> Closed {
+    pub fn close(&self, deadline: Duration) -> Closed {
         let drained = self.thread.as_ref().is_none_or(|running| {
             self.shared.closing.store(true, Ordering::Release);
             running.wake();

@@ -1,0 +1,203 @@
+//! The table of idle connections and the driver tasks that serve those that are not.
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::{Poll, Waker};
+
+use super::connection::Connection;
+use super::session::{Session, serve};
+use crate::exchange::Services;
+use crate::ring::{Group, clock};
+
+/// Driver tasks kept waiting for work; more end when they have none.
+const WAITING_MAX: usize = 256;
+
+/// All client connections of one worker.
+pub struct Downstream {
+    pub(super) services: Rc<Services>,
+    /// Top byte of the tags of idle connections.
+    tag: u64,
+    idle: RefCell<Idle>,
+    ready: RefCell<VecDeque<Connection>>,
+    waiting: RefCell<Vec<Waker>>,
+    /// Connections being served.
+    active: Cell<usize>,
+    drained: RefCell<Option<Waker>>,
+}
+
+#[derive(Default)]
+struct Idle {
+    slots: Vec<(u32, Option<Connection>)>,
+    free: Vec<u32>,
+    count: usize,
+}
+
+const GENERATION: u32 = 0x00ff_ffff;
+
+impl Downstream {
+    /// No connections yet. `tag` goes into the top byte of what idle sockets and timers report.
+    pub fn new(services: Rc<Services>, tag: u64) -> Rc<Self> {
+        Rc::new(Self {
+            services,
+            tag,
+            idle: RefCell::default(),
+            ready: RefCell::default(),
+            waiting: RefCell::default(),
+            active: Cell::new(0),
+            drained: RefCell::new(None),
+        })
+    }
+
+    /// Open connections, idle ones included.
+    pub fn connections(&self) -> usize {
+        self.idle.borrow().count + self.active.get()
+    }
+
+    /// Takes a new connection; its head must come in time.
+    pub fn accept(&self, connection: Connection) {
+        let patience = connection.shared.settings.timeouts.request_head.as_millis() as u64;
+        connection.timer.set(self.services.ring.now_ms() + patience);
+        self.leave(connection);
+    }
+
+    /// Leaves a connection to itself until something arrives or its time is up. Its timer is set.
+    pub(super) fn leave(&self, connection: Connection) {
+        let mut idle = self.idle.borrow_mut();
+        let index = idle.free.pop().unwrap_or_else(|| {
+            idle.slots.push((0, None));
+            (idle.slots.len() - 1) as u32
+        });
+        let (generation, place) = &mut idle.slots[index as usize];
+        let tag = (self.tag << 56) | (u64::from(*generation) << 32) | u64::from(index);
+        connection.stream.socket().set_group(Group::Small);
+        connection.stream.socket().leave(tag);
+        connection.timer.leave(tag);
+        *place = Some(connection);
+        idle.count += 1;
+    }
+
+    fn take(&self, tag: u64) -> Option<Connection> {
+        let mut idle = self.idle.borrow_mut();
+        let index = tag as u32;
+        let (generation, place) = idle.slots.get_mut(index as usize)?;
+        if *generation != (tag >> 32) as u32 & GENERATION {
+            return None;
+        }
+        let connection = place.take()?;
+        *generation = (*generation + 1) & GENERATION;
+        idle.free.push(index);
+        idle.count -= 1;
+        Some(connection)
+    }
+
+    /// Something happened to an idle connection: bytes, its end, or its time is up.
+    pub fn unattended(self: &Rc<Self>, tag: u64) {
+        let Some(connection) = self.take(tag) else {
+            return;
+        };
+        let socket = connection.stream.socket();
+        socket.attend();
+        if !socket.has_arrived() {
+            // Closed by the client, or idle too long: nothing was asked, nothing is answered.
+            drop(connection);
+            self.tell_drained();
+            return;
+        }
+        self.active.set(self.active.get() + 1);
+        self.ready.borrow_mut().push_back(connection);
+        let waker = self.waiting.borrow_mut().pop();
+        match waker {
+            Some(waker) => waker.wake(),
+            None => self.services.ring.spawn(drive(Rc::clone(self))),
+        }
+    }
+
+    /// Closes every connection on which nothing is under way.
+    pub fn close_idle(&self) {
+        let tags: Vec<u64> = {
+            let idle = self.idle.borrow();
+            let quiet = |connection: &Connection| !connection.stream.socket().has_arrived();
+            idle.slots
+                .iter()
+                .enumerate()
+                .filter(|(_, (_, connection))| connection.as_ref().is_some_and(quiet))
+                .map(|(index, (generation, _))| (u64::from(*generation) << 32) | index as u64)
+                .collect()
+        };
+        for tag in tags {
+            drop(self.take(tag));
+        }
+        self.tell_drained();
+    }
+
+    /// Waits until no connection is left.
+    pub async fn drained(&self) {
+        poll_fn(|cx| {
+            if self.connections() == 0 {
+                return Poll::Ready(());
+            }
+            *self.drained.borrow_mut() = Some(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+    }
+
+    fn tell_drained(&self) {
+        if self.connections() == 0
+            && let Some(waker) = self.drained.borrow_mut().take()
+        {
+            waker.wake();
+        }
+    }
+
+    /// Writes what waits in the log, once a tick.
+    pub fn tick(&self) {
+        self.services
+            .log
+            .borrow_mut()
+            .flush_if_due(clock::unix_now().as_millis() as u64);
+        self.services.pools.sweep();
+    }
+}
+
+/// One driver: serves connection after connection.
+async fn drive(downstream: Rc<Downstream>) {
+    let mut session = Box::new(Session::default());
+    loop {
+        let next = poll_fn(|cx| {
+            if let Some(connection) = downstream.ready.borrow_mut().pop_front() {
+                return Poll::Ready(Some(connection));
+            }
+            let mut waiting = downstream.waiting.borrow_mut();
+            if waiting.len() >= WAITING_MAX {
+                return Poll::Ready(None);
+            }
+            waiting.push(cx.waker().clone());
+            Poll::Pending
+        })
+        .await;
+        let Some(connection) = next else { return };
+        let peer = connection.peer;
+        let served = downstream
+            .services
+            .ring
+            .contain(serve(&downstream, connection, &mut session))
+            .await;
+        downstream.active.set(downstream.active.get() - 1);
+        match served {
+            Ok(Some(connection)) => downstream.leave(connection),
+            Ok(None) => {}
+            Err(panic) => {
+                session = Box::default();
+                downstream.services.stats.panics.increment();
+                crate::observe::process_log::error(&format!(
+                    "connection from {peer} closed after a panic: {}",
+                    panic.0
+                ));
+            }
+        }
+        downstream.tell_drained();
+    }
+}

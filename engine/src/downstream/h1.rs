@@ -1,0 +1,174 @@
+//! A client that speaks HTTP/1: the request's body comes out of its stream, the response goes into it.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use ringway_protocol::h1::encode::{self, SimpleResponse};
+use ringway_protocol::{BodyFraming, ResponseHead, Version};
+
+use crate::exchange::{Client, ClientError, Respond};
+use crate::message::{Part, Sink, Source, Trailers};
+use crate::ring::{Group, Lease, Ring, SMALL_BYTES};
+use crate::transport::{BodyReader, BodyWriter, ReadError, Stream};
+
+/// Bytes towards the client that may wait before more of a body is taken from the origin.
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory of one exchange's client side, reused.
+#[derive(Default)]
+pub(super) struct H1 {
+    reader: BodyReader,
+    writer: BodyWriter,
+    body_bytes_max: u64,
+    scratch: Vec<u8>,
+}
+
+/// The client of one request.
+pub(super) struct H1Client<'a> {
+    pub(super) ring: &'a Ring,
+    pub(super) stream: &'a mut Stream,
+    pub(super) h1: &'a mut H1,
+    pub(super) version: Version,
+}
+
+impl H1Client<'_> {
+    fn send(&mut self, text: &[u8]) {
+        let Some(mut lease) = self.ring.lease(text.len()) else {
+            return;
+        };
+        lease.append(text);
+        self.stream.socket().send(lease);
+    }
+}
+
+impl Source for H1Client<'_> {
+    type Error = ClientError;
+
+    fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, ClientError>> {
+        let H1 {
+            reader,
+            body_bytes_max,
+            ..
+        } = &mut *self.h1;
+        let part = ready!(reader.poll_part(cx, self.stream, self.ring));
+        if *body_bytes_max > 0 && reader.bytes() > *body_bytes_max {
+            return Poll::Ready(Err(ClientError::TooLarge));
+        }
+        Poll::Ready(part.map_err(|error| match error {
+            ReadError::Framing(error) => ClientError::Body(error),
+            ReadError::Io(_) => ClientError::Gone,
+        }))
+    }
+
+    fn is_ended(&self) -> bool {
+        self.h1.reader.is_ended()
+    }
+
+    fn with_trailers(&self, f: &mut dyn FnMut(Option<Trailers<'_>>)) {
+        if self.h1.reader.has_trailers() {
+            f(Some(&self.h1.reader.trailers().collect::<Vec<_>>()));
+        } else {
+            f(None);
+        }
+    }
+}
+
+impl Sink for H1Client<'_> {
+    type Error = io::Error;
+
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), io::Error>> {
+        self.stream.socket().poll_unsent(cx, UNSENT_BYTES_MAX)
+    }
+
+    fn data(&mut self, mut lease: Lease, last: bool) {
+        self.h1.scratch.clear();
+        let ended = self
+            .h1
+            .writer
+            .frame(&mut lease, 0, &mut self.h1.scratch, last, self.ring);
+        self.stream.socket().send(lease);
+        if last && !ended {
+            self.end(None);
+        }
+    }
+
+    fn end(&mut self, trailers: Option<Trailers<'_>>) {
+        if let Some(lease) = self.h1.writer.end(trailers, self.ring) {
+            self.stream.socket().send(lease);
+        }
+    }
+}
+
+impl Client for H1Client<'_> {
+    fn respond(
+        &mut self,
+        head: &ResponseHead,
+        mut lease: Lease,
+        length: usize,
+        response: Respond<'_>,
+    ) {
+        let H1 {
+            writer, scratch, ..
+        } = &mut *self.h1;
+        scratch.clear();
+        let bytes = &lease.bytes()[..length];
+        encode::response_head(
+            head,
+            bytes,
+            self.version,
+            response.framing,
+            response.connection,
+            scratch,
+        );
+        writer.begin(response.framing);
+        let ended = writer.frame(&mut lease, length, scratch, response.last, self.ring);
+        self.stream.socket().send(lease);
+        if response.last && !ended {
+            self.end(None);
+        }
+    }
+
+    fn inform(&mut self, head: &ResponseHead, bytes: &[u8]) {
+        let mut text = std::mem::take(&mut self.h1.scratch);
+        text.clear();
+        encode::response_head(
+            head,
+            bytes,
+            self.version,
+            BodyFraming::None,
+            Default::default(),
+            &mut text,
+        );
+        self.send(&text);
+        self.h1.scratch = text;
+    }
+
+    fn answer(&mut self, response: &SimpleResponse<'_>) {
+        let mut text = std::mem::take(&mut self.h1.scratch);
+        text.clear();
+        encode::simple_response(response, &mut text);
+        self.send(&text);
+        self.h1.scratch = text;
+    }
+
+    fn poll_gone(&mut self, cx: &Context<'_>, keen: bool) -> Poll<()> {
+        self.stream.socket().poll_gone(cx, keen)
+    }
+
+    fn stream(&mut self) -> &mut Stream {
+        self.stream
+    }
+
+    fn begin_body(&mut self, framing: BodyFraming, bytes_max: u64) {
+        self.h1.reader.begin(framing);
+        self.h1.body_bytes_max = bytes_max;
+        let long = match framing {
+            BodyFraming::Length(length) => length > 8 * SMALL_BYTES as u64,
+            BodyFraming::Chunked => true,
+            BodyFraming::None | BodyFraming::UntilClose => false,
+        };
+        if long {
+            self.stream.socket().set_group(Group::Large);
+        }
+    }
+}

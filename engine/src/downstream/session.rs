@@ -1,0 +1,292 @@
+//! Serving a connection from bytes that arrived until it is idle again or gone.
+
+use std::future::poll_fn;
+use std::rc::Rc;
+use std::task::Poll;
+
+use ringway_protocol::h1::encode::{ConnectionField, SimpleResponse};
+
+use super::connection::Connection;
+use super::drivers::Downstream;
+use super::h1::{H1, H1Client};
+use crate::exchange::{self, Client, Exchange, Failure, Outcome, Peer};
+use crate::ring::Lease;
+use crate::transport::Fill;
+
+/// How long a client that still sends may go on, so that it can read our answer before the connection is reset.
+const LINGER_MS: u64 = 2000;
+
+/// Bytes taken from it meanwhile.
+const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// What serving works with; reused from connection to connection.
+#[derive(Default)]
+pub(super) struct Session {
+    exchange: Exchange,
+    h1: H1,
+}
+
+/// What waiting for a head brought.
+enum Head {
+    Request(Lease, usize),
+    Refused(Failure),
+    Closed,
+}
+
+/// Serves requests as long as any are there. Returns the connection when it is idle.
+pub(super) async fn serve(
+    downstream: &Rc<Downstream>,
+    mut connection: Connection,
+    session: &mut Session,
+) -> Option<Connection> {
+    let services = &downstream.services;
+    let ring = &services.ring;
+    loop {
+        session.exchange.remembered.begin(ring.now_ns());
+        session.exchange.request.reset();
+        let (lease, length) = match read_head(downstream, &mut connection, session).await {
+            Head::Request(lease, length) => (lease, length),
+            Head::Closed => return None,
+            Head::Refused(failure) => {
+                refuse(downstream, &mut connection, session, failure).await;
+                return None;
+            }
+        };
+        fault(&session.exchange, &lease);
+        session.exchange.remembered.keep(
+            &session.exchange.request,
+            lease.bytes(),
+            services.log.borrow().is_on(),
+        );
+        services.stats.in_flight.add(1);
+        let in_flight = InFlight(services);
+        connection.requests += 1;
+        let limit = connection.shared.settings.limits.requests_per_connection;
+        let text = connection.text().len();
+        let mut address = [0; 45];
+        address[..text].copy_from_slice(connection.text());
+        let peer = Peer {
+            address: connection.peer,
+            text: &address[..text],
+            trusted: connection.trusted,
+            timer: &connection.timer,
+            first: connection.requests == 1,
+            last: limit > 0 && connection.requests >= limit,
+            patience: connection.shared.patience(),
+        };
+        let Session { exchange, h1 } = session;
+        let version = exchange.request.version;
+        let mut client = H1Client {
+            ring,
+            stream: &mut connection.stream,
+            h1,
+            version,
+        };
+        let outcome = exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
+        drop(in_flight);
+        exchange
+            .remembered
+            .record(services, connection.peer, &outcome);
+        if !outcome.keep_alive {
+            close(downstream, connection, &outcome).await;
+            return None;
+        }
+        let patience = connection.shared.settings.timeouts;
+        if connection.stream.has_more() {
+            // Pipelined: the next one's answer waits until this one's is taken.
+            connection
+                .timer
+                .set(ring.now_ms() + patience.body_idle.as_millis() as u64);
+            let sent = poll_fn(|cx| {
+                if let Poll::Ready(result) = connection.stream.socket().poll_unsent(cx, 64 * 1024) {
+                    return Poll::Ready(result.is_ok());
+                }
+                connection.timer.poll(cx).map(|()| false)
+            })
+            .await;
+            if !sent {
+                return None;
+            }
+            continue;
+        }
+        if services.draining.get() {
+            close(downstream, connection, &outcome).await;
+            return None;
+        }
+        connection.stream.socket().keep_receiving();
+        connection
+            .timer
+            .set(ring.now_ms() + patience.keep_alive.as_millis() as u64);
+        return Some(connection);
+    }
+}
+
+/// Counts a request as running, however it ends.
+struct InFlight<'a>(&'a exchange::Services);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.stats.in_flight.add(-1);
+    }
+}
+
+async fn read_head(
+    downstream: &Rc<Downstream>,
+    connection: &mut Connection,
+    session: &mut Session,
+) -> Head {
+    let ring = &downstream.services.ring;
+    let settings = &connection.shared.settings;
+    let limits = &settings.limits.head;
+    let request = &mut session.exchange.request;
+    let mut waiting = false;
+    loop {
+        if let Some(lease) = connection.stream.take() {
+            match request.parse(lease.bytes(), limits) {
+                Ok(Some(length)) => return Head::Request(lease, length),
+                Ok(None) => connection.stream.put_back(lease),
+                Err(error) => return Head::Refused(Failure::BadRequest(error)),
+            }
+        }
+        // One deadline for the whole head, from its first byte on.
+        if !waiting && !connection.stream.received().is_empty() {
+            waiting = true;
+            connection
+                .timer
+                .set(ring.now_ms() + settings.timeouts.request_head.as_millis() as u64);
+        }
+        let (stream, timer) = (&mut connection.stream, &connection.timer);
+        let fill = poll_fn(|cx| {
+            if let Poll::Ready(fill) = stream.poll_fill(cx, ring, limits.head_bytes + 1) {
+                return Poll::Ready(Some(fill));
+            }
+            timer.poll(cx).map(|()| None)
+        })
+        .await;
+        match fill {
+            Some(Ok(Fill::More)) => {}
+            Some(Ok(Fill::End) | Err(_)) => {
+                if stream.received().is_empty() {
+                    return Head::Closed;
+                }
+                return Head::Refused(Failure::ClientGone);
+            }
+            Some(Ok(Fill::Full)) => return Head::Refused(Failure::Overloaded),
+            None if stream.received().is_empty() => return Head::Closed,
+            None => return Head::Refused(Failure::RequestHeadTimeout),
+        }
+    }
+}
+
+/// Answers what is no request, writes its log line, closes.
+async fn refuse(
+    downstream: &Rc<Downstream>,
+    connection: &mut Connection,
+    session: &mut Session,
+    failure: Failure,
+) {
+    let services = &downstream.services;
+    let status = failure.status();
+    let text = exchange::text_of(status);
+    let mut outcome = Outcome {
+        failure: Some(failure),
+        linger: true,
+        ..Outcome::default()
+    };
+    if failure != Failure::ClientGone {
+        let version = ringway_protocol::Version::H11;
+        let mut client = H1Client {
+            ring: &services.ring,
+            stream: &mut connection.stream,
+            h1: &mut session.h1,
+            version,
+        };
+        services.with_date(|date| {
+            client.answer(&SimpleResponse {
+                status,
+                content_type: b"text/plain; charset=utf-8",
+                body: &text,
+                connection: ConnectionField::Close,
+                date,
+                ..SimpleResponse::default()
+            });
+        });
+        outcome.status = status;
+        outcome.bytes = text.len() as u64;
+    }
+    session
+        .exchange
+        .remembered
+        .record(services, connection.peer, &outcome);
+    finish(downstream, connection, &outcome).await;
+}
+
+async fn close(downstream: &Rc<Downstream>, mut connection: Connection, outcome: &Outcome) {
+    finish(downstream, &mut connection, outcome).await;
+}
+
+/// Lets what was queued go out; where the client may still be sending, says FIN and reads on for a while: a close with
+/// unread bytes would reset the connection and could take the answer with it (RFC 9112 §9.6).
+async fn finish(downstream: &Rc<Downstream>, connection: &mut Connection, outcome: &Outcome) {
+    let ring = &downstream.services.ring;
+    let Connection {
+        stream,
+        timer,
+        shared,
+        ..
+    } = connection;
+    timer.set(ring.now_ms() + shared.settings.timeouts.body_idle.as_millis() as u64);
+    let mut last = stream.socket().unacknowledged_bytes() + stream.socket().unsent_bytes();
+    loop {
+        let sent = poll_fn(|cx| {
+            if let Poll::Ready(result) = stream.socket().poll_unsent(cx, 0) {
+                return Poll::Ready(Some(result.is_ok()));
+            }
+            timer.poll(cx).map(|()| None)
+        })
+        .await;
+        match sent {
+            Some(true) => break,
+            Some(false) => return,
+            None => {
+                let left = stream.socket().unacknowledged_bytes() + stream.socket().unsent_bytes();
+                if left >= last {
+                    return;
+                }
+                last = left;
+                timer.set(ring.now_ms() + shared.settings.timeouts.body_idle.as_millis() as u64);
+            }
+        }
+    }
+    if !outcome.linger && !stream.has_more() {
+        return;
+    }
+    stream.socket().shutdown_write();
+    timer.set(ring.now_ms() + LINGER_MS);
+    let mut bytes = 0;
+    poll_fn(|cx| {
+        loop {
+            match stream.poll_next(cx) {
+                Poll::Ready(Ok(Some(lease))) if bytes < LINGER_BYTES_MAX => bytes += lease.len(),
+                Poll::Ready(_) => return Poll::Ready(()),
+                Poll::Pending => return timer.poll(cx),
+            }
+        }
+    })
+    .await;
+}
+
+#[cfg(feature = "fault-injection")]
+fn fault(exchange: &Exchange, lease: &Lease) {
+    if exchange
+        .request
+        .fields
+        .first_named(b"x-ringway-fault", lease.bytes())
+        == Some(b"panic")
+    {
+        panic!("asked for by x-ringway-fault");
+    }
+}
+
+#[cfg(not(feature = "fault-injection"))]
+fn fault(_: &Exchange, _: &Lease) {}

@@ -1,0 +1,757 @@
+//! A request's way: route, upstream, head, answer.
+//!
+//! Invariant: a request is sent a second time only when the first sending cannot have had an effect, or when its method
+//! says that twice is as good as once (RFC 9110 §9.2.2).
+
+use std::future::poll_fn;
+use std::task::Poll;
+
+use ringway_protocol::h1::encode::{self, ConnectionField, SimpleResponse, Target};
+use ringway_protocol::policy::{edit_request, edit_response};
+use ringway_protocol::{
+    BodyFraming, Edits, FieldId, Forwarding, HostPolicy, RequestHead, ResponseHead, Upgrade,
+    Version,
+};
+
+use super::failure::Failure;
+use super::record::{Outcome, Remembered};
+use super::relay::relay;
+use super::tunnel::tunnel;
+use super::{Client, Peer, Respond, Services};
+use crate::message::{PumpError, poll_pump};
+use crate::observe::Retry;
+use crate::ring::Lease;
+use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
+use crate::upstream::{Connection, HeadStep, OriginError};
+
+/// 1xx responses passed on for one request; beyond it the origin is refused.
+const INFORMATIONAL_MAX: u32 = 32;
+
+/// Bytes of an unread request body that are taken in before an answer of our own, so that the connection can be kept.
+const DISCARD_BYTES_MAX: u64 = 64 * 1024;
+
+/// Endpoints a request tries to connect to.
+const CONNECT_ATTEMPTS_MAX: u32 = 3;
+
+/// After this long without an answer, a first request's client is watched for going away. Before, arming a receive
+/// just for that would cost every short connection an operation.
+const WATCH_AFTER_MS: u64 = 64;
+
+/// What one exchange works with; reused from one to the next.
+#[derive(Default)]
+pub struct Exchange {
+    /// The request's head.
+    pub request: RequestHead,
+    /// The response's head.
+    pub response: ResponseHead,
+    /// What is kept for the log.
+    pub remembered: Remembered,
+    /// The request's head as sent to the origin, kept until the answer's first byte for a second sending.
+    out: Vec<u8>,
+    prefix: Vec<u8>,
+}
+
+/// Serves one request whose head takes `length` bytes of `lease`. `begun` in `exchange.remembered`.
+pub async fn serve<C: Client>(
+    services: &Services,
+    exchange: &mut Exchange,
+    client: &mut C,
+    lease: Lease,
+    length: usize,
+    peer: &Peer<'_>,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut run = Run {
+        services,
+        exchange,
+        client,
+        peer,
+        outcome: &mut outcome,
+        route_deadline_ms: u64::MAX,
+    };
+    if let Err(failure) = run.route(lease, length).await {
+        run.fail(failure);
+    }
+    outcome
+}
+
+struct Run<'a, C> {
+    services: &'a Services,
+    exchange: &'a mut Exchange,
+    client: &'a mut C,
+    peer: &'a Peer<'a>,
+    outcome: &'a mut Outcome,
+    route_deadline_ms: u64,
+}
+
+/// What waiting for the answer brought.
+enum Event {
+    Head(Result<HeadStep, OriginError>),
+    Failed(Failure),
+    Sent,
+    Timer,
+}
+
+impl<C: Client> Run<'_, C> {
+    async fn route(&mut self, lease: Lease, length: usize) -> Result<(), Failure> {
+        let services = self.services;
+        let bytes = lease.bytes();
+        let head = &self.exchange.request;
+        let path = head.path(bytes);
+        let found = services
+            .table
+            .find(head.host_name(bytes), path, head.method_bytes(bytes));
+        let route = match found {
+            Match::Found(route) => route,
+            Match::NotFound => {
+                self.client.begin_body(self.exchange.request.framing, 0);
+                return Err(Failure::NoRoute);
+            }
+            Match::MethodNotAllowed { allow } => {
+                let allow = allow.to_string();
+                return self
+                    .respond(
+                        lease,
+                        length,
+                        405,
+                        &text_of(405),
+                        &[(b"allow", allow.as_bytes())],
+                    )
+                    .await;
+            }
+        };
+        self.outcome.route = Some(route.index);
+        if let Some(timeout) = route.timeout {
+            self.route_deadline_ms = services.ring.now_ms() + timeout.as_millis() as u64;
+        }
+        match &route.action {
+            Action::Forward {
+                upstream,
+                preserve_host,
+                rewrite,
+            } => {
+                self.forward(route, *upstream, *preserve_host, rewrite, lease, length)
+                    .await
+            }
+            Action::Respond { status, body } => {
+                let (status, body) = (*status, body.as_bytes());
+                self.respond(lease, length, status, body, &[]).await
+            }
+            Action::Redirect { to, status } => {
+                let location = redirect_to(to, path, head.query(bytes));
+                self.respond(lease, length, *status, &[], &[(b"location", &location)])
+                    .await
+            }
+            Action::Builtin => {
+                let body = built_in(head, bytes, self.peer.text);
+                self.respond(lease, length, 200, body.as_bytes(), &[]).await
+            }
+        }
+    }
+
+    /// Answers by ourselves, after taking in a request body that is short.
+    async fn respond(
+        &mut self,
+        mut lease: Lease,
+        length: usize,
+        status: u16,
+        body: &[u8],
+        fields: &[(&[u8], &[u8])],
+    ) -> Result<(), Failure> {
+        let framing = self.exchange.request.framing;
+        let limit = self.body_limit(None);
+        lease.advance(length);
+        self.client.stream().put_back(lease);
+        self.client.begin_body(framing, limit);
+        let short = matches!(framing, BodyFraming::Length(length) if length <= DISCARD_BYTES_MAX);
+        if short && !self.exchange.request.expect_continue {
+            self.peer
+                .timer
+                .set(self.services.ring.now_ms() + self.peer.patience.body_idle_ms);
+            let (client, timer) = (&mut *self.client, self.peer.timer);
+            poll_fn(|cx| {
+                while !client.is_ended() {
+                    match client.poll_part(cx) {
+                        Poll::Ready(Ok(_)) => {}
+                        Poll::Ready(Err(error)) => return Poll::Ready(Err(Failure::from(error))),
+                        Poll::Pending => {
+                            return timer.poll(cx).map(|()| Err(Failure::RequestBodyTimeout));
+                        }
+                    }
+                }
+                Poll::Ready(Ok(()))
+            })
+            .await?;
+        }
+        self.answer(status, body, fields);
+        Ok(())
+    }
+
+    fn body_limit(&self, route: Option<&Route>) -> u64 {
+        route
+            .and_then(|route| route.body_bytes)
+            .unwrap_or(self.peer.patience.body_bytes)
+    }
+
+    /// Whether the connection may carry another request, the body of this one being over.
+    fn may_keep_alive(&self) -> bool {
+        self.exchange.request.keep_alive
+            && !self.peer.last
+            && !self.services.draining.get()
+            && self.client.is_ended()
+    }
+
+    fn connection_field(&self, keep: bool) -> ConnectionField<'static> {
+        match (keep, self.exchange.request.version) {
+            (false, _) => ConnectionField::Close,
+            (true, Version::H10) => ConnectionField::KeepAlive10,
+            (true, Version::H11) => ConnectionField::KeepAliveImplied,
+        }
+    }
+
+    fn answer(&mut self, status: u16, body: &[u8], fields: &[(&[u8], &[u8])]) {
+        let keep = self.may_keep_alive();
+        self.outcome.keep_alive = keep;
+        self.outcome.linger = !self.client.is_ended();
+        self.outcome.status = status;
+        let head_only = self.exchange.request.method == ringway_protocol::Method::Head;
+        self.outcome.bytes = if head_only { 0 } else { body.len() as u64 };
+        let connection = self.connection_field(keep);
+        let client = &mut *self.client;
+        self.services.with_date(|date| {
+            client.answer(&SimpleResponse {
+                status,
+                content_type: if body.is_empty() {
+                    b""
+                } else {
+                    b"text/plain; charset=utf-8"
+                },
+                body,
+                fields,
+                connection,
+                date,
+                head_only,
+            });
+        });
+    }
+
+    /// Ends an exchange that failed: with an error page while the client has seen nothing, else by an abort.
+    fn fail(&mut self, failure: Failure) {
+        self.outcome.failure = Some(failure);
+        if self.outcome.status != 0 || matches!(failure, Failure::ClientGone | Failure::SlowReader)
+        {
+            self.outcome.keep_alive = false;
+            return;
+        }
+        if matches!(
+            failure,
+            Failure::BadBody(_) | Failure::RequestBodyTimeout | Failure::EarlyTunnelBytes
+        ) {
+            self.exchange.request.keep_alive = false;
+        }
+        let status = failure.status();
+        self.answer(status, &text_of(status), &[]);
+    }
+
+    async fn forward(
+        &mut self,
+        route: &Route,
+        upstream: usize,
+        preserve_host: bool,
+        rewrites: &Rewrite,
+        mut lease: Lease,
+        length: usize,
+    ) -> Result<(), Failure> {
+        let services = self.services;
+        let limit = self.body_limit(Some(route));
+        let framing = self.exchange.request.framing;
+        self.client.begin_body(framing, limit);
+        if matches!(framing, BodyFraming::Length(length) if limit > 0 && length > limit) {
+            return Err(Failure::BodyTooLarge);
+        }
+        let upgrade = route.websocket && self.exchange.request.upgrade == Upgrade::Websocket;
+        // What follows an Upgrade request before its 101 would be read as HTTP by one side and not by the other.
+        if upgrade && (lease.len() > length || self.client.stream().has_more()) {
+            return Err(Failure::EarlyTunnelBytes);
+        }
+
+        let (mut connection, endpoint) = self.acquire(upstream).await?;
+        self.write_head(
+            route,
+            upstream,
+            endpoint,
+            preserve_host,
+            rewrites,
+            upgrade,
+            &lease,
+            length,
+        )?;
+        // A body that is all here goes along with the head.
+        let body = &lease.bytes()[length..];
+        if matches!(framing, BodyFraming::Length(length) if length > 0 && body.len() as u64 == length)
+        {
+            self.exchange.out.extend_from_slice(body);
+            self.client.begin_body(BodyFraming::None, 0);
+            lease.clear();
+        } else {
+            lease.advance(length);
+        }
+        let mut lease = Some(lease);
+        if lease.as_ref().is_some_and(|lease| !lease.is_empty()) {
+            self.client
+                .stream()
+                .put_back(lease.take().expect("just seen"));
+        }
+
+        let answered = loop {
+            self.outcome.attempts += 1;
+            self.outcome.reused = Some(connection.reused);
+            if connection.reused {
+                services.stats.upstream(upstream).reused.increment();
+            }
+            let head = self.outgoing(lease.take())?;
+            let body = if self.client.is_ended() {
+                BodyFraming::None
+            } else {
+                framing
+            };
+            connection.send_head(head, body);
+            let sent_ns = services.ring.now_ns();
+            self.outcome.phases.head_sent = Some(std::time::Duration::ZERO);
+            match self.await_head(&mut connection).await {
+                Ok(length) => {
+                    self.outcome.phases.first_byte = Some(std::time::Duration::from_nanos(
+                        services.ring.now_ns() - sent_ns,
+                    ));
+                    break length;
+                }
+                Err(Failure::OriginClosed)
+                    if connection.reused
+                        && !connection.has_answer()
+                        && self.exchange.request.method.is_idempotent()
+                        && self.client.is_ended()
+                        && self.outcome.attempts == 1 =>
+                {
+                    services.stats.upstream(upstream).retried(Retry::StaleReuse);
+                    let acquired = services.pools.connect(upstream, endpoint).await?;
+                    services.stats.upstream(upstream).connects.increment();
+                    connection = acquired.connection;
+                    self.exchange.response.reset();
+                }
+                Err(failure) => return Err(failure),
+            }
+        };
+        self.pass_answer(route, connection, answered, upgrade).await
+    }
+
+    /// A connection to one of the upstream's endpoints; connecting fails over to others, since nothing was sent.
+    async fn acquire(&mut self, upstream: usize) -> Result<(Connection, usize), Failure> {
+        let pools = &self.services.pools;
+        let stats = self.services.stats.upstream(upstream);
+        let (mut tried, mut attempts) = (0u64, 0);
+        loop {
+            let endpoint = pools.choose(upstream, tried)?;
+            self.outcome.endpoint = Some((upstream, endpoint));
+            if let Some(connection) = pools.take_idle(upstream, endpoint) {
+                return Ok((connection, endpoint));
+            }
+            match pools.connect(upstream, endpoint).await {
+                Ok(acquired) => {
+                    self.outcome.phases.queue = acquired.queue;
+                    if let Some(took) = acquired.connect {
+                        self.outcome.phases.connect = Some(took);
+                        stats.connects.increment();
+                        stats.connect_duration.record(took);
+                    }
+                    return Ok((acquired.connection, endpoint));
+                }
+                Err(error) => {
+                    stats.connect_errors.increment();
+                    attempts += 1;
+                    tried |= 1u64.checked_shl(endpoint as u32).unwrap_or(0);
+                    let others = pools.endpoints(upstream) > attempts as usize;
+                    let late = self.services.ring.now_ms() >= self.route_deadline_ms;
+                    if !others || late || attempts >= CONNECT_ATTEMPTS_MAX {
+                        return Err(error.into());
+                    }
+                    stats.retried(Retry::Connect);
+                }
+            }
+        }
+    }
+
+    /// Edits the head for the origin and writes it to `exchange.out`.
+    #[allow(clippy::too_many_arguments, reason = "the parts of one head")]
+    fn write_head(
+        &mut self,
+        route: &Route,
+        upstream: usize,
+        endpoint: usize,
+        preserve_host: bool,
+        rewrites: &Rewrite,
+        upgrade: bool,
+        lease: &Lease,
+        length: usize,
+    ) -> Result<(), Failure> {
+        let services = self.services;
+        let bytes = &lease.bytes()[..length];
+        let Exchange {
+            request,
+            remembered,
+            out,
+            prefix,
+            ..
+        } = &mut *self.exchange;
+        if remembered.request_id.is_empty() {
+            match request.fields.only(FieldId::RequestId, bytes) {
+                Some(id) if self.peer.trusted => remembered.request_id.extend_from_slice(id),
+                _ => remembered
+                    .request_id
+                    .extend_from_slice(&services.ids.borrow_mut().next_id()),
+            }
+        }
+        let forwarding = Forwarding {
+            client: self.peer.address.ip(),
+            client_text: self.peer.text,
+            trusted: self.peer.trusted,
+            tls: false,
+            request_id: &remembered.request_id,
+        };
+        services
+            .pools
+            .with_endpoint(upstream, endpoint, |endpoint| {
+                let host = if preserve_host && !request.host(bytes).is_empty() {
+                    HostPolicy::Preserve
+                } else {
+                    HostPolicy::Set(endpoint.authority.as_bytes())
+                };
+                edit_request(
+                    request,
+                    bytes,
+                    &forwarding,
+                    edits(&route.request_headers),
+                    host,
+                )
+                .map_err(|_| Failure::Loop)?;
+                let (added, path) = match request.path(bytes) {
+                    b"*" => (&b""[..], &b"*"[..]),
+                    path => rewrite(rewrites, path),
+                };
+                let base = endpoint.base_path.as_bytes();
+                let joined = match (base, added) {
+                    (b"", only) | (only, b"") => only,
+                    _ => {
+                        prefix.clear();
+                        prefix.extend_from_slice(base);
+                        prefix.extend_from_slice(added);
+                        prefix
+                    }
+                };
+                let target = Target {
+                    prefix: joined,
+                    path,
+                    base_query: endpoint.base_query.as_bytes(),
+                    query: request.query(bytes),
+                };
+                let connection = if upgrade {
+                    ConnectionField::Upgrade(request.upgrade_protocol(bytes))
+                } else {
+                    ConnectionField::KeepAliveImplied
+                };
+                out.clear();
+                encode::request_head(request, bytes, target, request.framing, connection, out);
+                Ok(())
+            })
+    }
+
+    /// The head to send in a buffer: the request's own where it is at hand and takes it.
+    fn outgoing(&self, own: Option<Lease>) -> Result<Lease, Failure> {
+        let out = &self.exchange.out;
+        if let Some(mut lease) = own {
+            lease.clear();
+            if lease.append(out) {
+                return Ok(lease);
+            }
+        }
+        let mut lease = self
+            .services
+            .ring
+            .lease(out.len())
+            .ok_or(Failure::Overloaded)?;
+        lease.append(out);
+        Ok(lease)
+    }
+
+    /// Waits for the final head, passing 1xx on and the request's body out meanwhile.
+    async fn await_head(&mut self, connection: &mut Connection) -> Result<usize, Failure> {
+        let services = self.services;
+        let (ring, peer) = (&services.ring, self.peer);
+        let pool = services.pools.settings(connection.upstream).pool;
+        let head_timeout_ms = pool.response_head_timeout.as_millis() as u64;
+        let mut uploading = !self.client.is_ended();
+        let mut held = uploading && self.exchange.request.expect_continue;
+        let mut keen = !peer.first;
+        let mut informed = 0;
+        let mut uploaded = connection.stream().socket().totals().1;
+        let patience_ms = if held {
+            pool.expect_continue_timeout.as_millis() as u64
+        } else if uploading {
+            peer.patience.body_idle_ms
+        } else {
+            head_timeout_ms
+        };
+        let mut deadline_ms = (ring.now_ms() + patience_ms).min(self.route_deadline_ms);
+        peer.timer.set(if keen {
+            deadline_ms
+        } else {
+            deadline_ms.min(ring.now_ms() + WATCH_AFTER_MS)
+        });
+        self.exchange.response.reset();
+        loop {
+            let method = self.exchange.request.method;
+            let (client, response) = (&mut *self.client, &mut self.exchange.response);
+            let event = poll_fn(|cx| {
+                if let Poll::Ready(result) = connection.poll_head(cx, method, response) {
+                    return Poll::Ready(Event::Head(result));
+                }
+                if uploading && !held {
+                    match poll_pump(client, connection, cx) {
+                        Poll::Ready(Ok(()) | Err(PumpError::Sink(_))) => {
+                            return Poll::Ready(Event::Sent);
+                        }
+                        Poll::Ready(Err(PumpError::Source(error))) => {
+                            return Poll::Ready(Event::Failed(error.into()));
+                        }
+                        Poll::Pending => {}
+                    }
+                } else if client.poll_gone(cx, keen).is_ready() {
+                    return Poll::Ready(Event::Failed(Failure::ClientGone));
+                }
+                peer.timer.poll(cx).map(|()| Event::Timer)
+            })
+            .await;
+            match event {
+                Event::Head(Ok(HeadStep::Head(length))) => {
+                    let status = self.exchange.response.status;
+                    if status >= 200 || status == 101 {
+                        return Ok(length);
+                    }
+                    informed += 1;
+                    if informed > INFORMATIONAL_MAX {
+                        return Err(Failure::TooManyInformational);
+                    }
+                    self.inform(connection, length);
+                    if status == 100 && held {
+                        held = false;
+                        deadline_ms = (ring.now_ms() + peer.patience.body_idle_ms)
+                            .min(self.route_deadline_ms);
+                        peer.timer.set(deadline_ms);
+                    }
+                }
+                Event::Head(Err(error)) => return Err(error.into()),
+                Event::Failed(failure) => return Err(failure),
+                Event::Sent => {
+                    uploading = false;
+                    deadline_ms = (ring.now_ms() + head_timeout_ms).min(self.route_deadline_ms);
+                    peer.timer.set(deadline_ms);
+                }
+                Event::Timer => {
+                    let now_ms = ring.now_ms();
+                    keen = true;
+                    if now_ms >= self.route_deadline_ms {
+                        return Err(Failure::RouteTimeout);
+                    }
+                    if now_ms >= deadline_ms {
+                        let moved = connection.stream().socket().totals().1;
+                        if held {
+                            held = false;
+                        } else if !uploading {
+                            return Err(Failure::ResponseHeadTimeout);
+                        } else if moved == uploaded {
+                            return Err(Failure::RequestBodyTimeout);
+                        }
+                        uploaded = moved;
+                        deadline_ms =
+                            (now_ms + peer.patience.body_idle_ms).min(self.route_deadline_ms);
+                    }
+                    peer.timer.set(deadline_ms);
+                }
+            }
+        }
+    }
+
+    fn inform(&mut self, connection: &mut Connection, length: usize) {
+        let response = &mut self.exchange.response;
+        if self.exchange.request.version == Version::H11 {
+            let bytes = &connection.received()[..length];
+            edit_response(response, bytes, Edits::default());
+            self.client.inform(response, bytes);
+        }
+        response.reset();
+        connection.skip_head(length);
+    }
+
+    /// Passes the final answer on: its head, then its body beside what is left of the request's.
+    async fn pass_answer(
+        &mut self,
+        route: &Route,
+        mut connection: Connection,
+        length: usize,
+        upgrade: bool,
+    ) -> Result<(), Failure> {
+        let switched = self.exchange.response.status == 101;
+        if switched && !(upgrade && self.exchange.response.upgrade) {
+            return Err(Failure::UnaskedUpgrade);
+        }
+        let came = self.exchange.response.framing;
+        let lease = connection.take_head(length, came)?;
+        let has_trailers = {
+            use crate::message::Source;
+            let mut any = false;
+            connection.with_trailers(&mut |trailers| any = trailers.is_some());
+            any
+        };
+        let ended = crate::message::Source::is_ended(&connection);
+        let response = &mut self.exchange.response;
+        let bytes = lease.bytes();
+        edit_response(response, &bytes[..length], edits(&route.response_headers));
+        if !response.has_date() {
+            self.services
+                .with_date(|date| response.fields.push_extra(b"date", date));
+        }
+        let old = self.exchange.request.version == Version::H10;
+        let framing = match came {
+            BodyFraming::UntilClose if !old => BodyFraming::Chunked,
+            BodyFraming::Chunked if old => BodyFraming::UntilClose,
+            other => other,
+        };
+        let keep = !switched && framing != BodyFraming::UntilClose && self.may_keep_alive();
+        let protocol = if switched {
+            let protocol = self.exchange.response.upgrade_protocol(&bytes[..length]);
+            self.exchange.prefix.clear();
+            self.exchange.prefix.extend_from_slice(protocol);
+            ConnectionField::Upgrade(&self.exchange.prefix)
+        } else {
+            self.connection_field(keep)
+        };
+        self.outcome.status = self.exchange.response.status;
+        self.outcome.keep_alive = keep;
+        let last = ended && !has_trailers;
+        let respond = Respond {
+            framing,
+            connection: protocol,
+            last,
+        };
+        self.client
+            .respond(&self.exchange.response, lease, length, respond);
+        self.outcome.bytes = connection.body_bytes();
+        if switched {
+            self.outcome.keep_alive = false;
+            let patience = self.peer.patience;
+            let result = tunnel(
+                &self.services.ring,
+                self.client.stream(),
+                connection.stream(),
+                self.peer.timer,
+                patience,
+            )
+            .await;
+            self.outcome.bytes = result.to_client;
+            return Ok(());
+        }
+        let uploaded = if last && self.client.is_ended() {
+            true
+        } else {
+            let moved = relay(
+                self.services,
+                self.client,
+                &mut connection,
+                self.peer,
+                self.route_deadline_ms,
+                last,
+            )
+            .await;
+            self.outcome.bytes = connection.body_bytes();
+            moved?
+        };
+        if !uploaded {
+            self.outcome.keep_alive = false;
+            self.outcome.linger = true;
+        } else if self.exchange.response.keep_alive {
+            self.services
+                .pools
+                .put_back(connection, self.exchange.response.keep_alive_timeout);
+        }
+        Ok(())
+    }
+}
+
+fn edits(edits: &FieldEdits) -> Edits<'_> {
+    Edits {
+        remove: &edits.remove,
+        set: &edits.set,
+        add: &edits.add,
+    }
+}
+
+/// The body of an error page: the status and its phrase.
+pub fn text_of(status: u16) -> Vec<u8> {
+    format!("{status} {}\n", encode::reason_phrase(status)).into_bytes()
+}
+
+/// `Location` of a redirect: `{path}` and `{query}` (with its `?`) stand for the request's.
+fn redirect_to(template: &str, path: &[u8], query: Option<&[u8]>) -> Vec<u8> {
+    let mut out = Vec::with_capacity(template.len() + path.len());
+    let mut rest = template;
+    while let Some(at) = rest.find('{') {
+        out.extend_from_slice(&rest.as_bytes()[..at]);
+        rest = &rest[at..];
+        if let Some(after) = rest.strip_prefix("{path}") {
+            out.extend_from_slice(path);
+            rest = after;
+        } else if let Some(after) = rest.strip_prefix("{query}") {
+            if let Some(query) = query {
+                out.push(b'?');
+                out.extend_from_slice(query);
+            }
+            rest = after;
+        } else {
+            out.push(b'{');
+            rest = &rest[1..];
+        }
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// What `ringway proxy` answers without an origin: the request as it was understood.
+fn built_in(head: &RequestHead, bytes: &[u8], client: &[u8]) -> String {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    format!(
+        "ringway is running; put your own origin behind it with: ringway proxy --to http://127.0.0.1:3000\n\n\
+         method {}\nhost   {}\npath   {}\nquery  {}\nclient {}\n",
+        text(head.method_bytes(bytes)),
+        text(head.host(bytes)),
+        text(head.path(bytes)),
+        head.query(bytes).map_or_else(|| "-".to_owned(), text),
+        text(client),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_redirect_carries_path_and_query() {
+        let to =
+            |template, query| String::from_utf8(redirect_to(template, b"/a/b", query)).unwrap();
+        assert_eq!(
+            to("https://x{path}{query}", Some(&b"q=1"[..])),
+            "https://x/a/b?q=1"
+        );
+        assert_eq!(to("https://x{path}{query}", None), "https://x/a/b");
+        assert_eq!(to("/fixed", Some(b"q")), "/fixed");
+        assert_eq!(to("/{odd}{", None), "/{odd}{");
+    }
+}

@@ -1,0 +1,387 @@
+//! One worker's connections to every upstream: kept, made, counted.
+//!
+//! An idle connection is data, not a task: its socket listens by itself and reports when the origin closes it.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use super::balance::RoundRobin;
+use super::connection::Connection;
+use super::resolve::Addresses;
+use super::settings::{Endpoint, Settings};
+use crate::ring::{Connect, Group, Ring, Socket, Timer, sleep_until};
+use crate::transport::Stream;
+
+/// How long an endpoint that could not be reached is passed over while others are there.
+const PASSED_OVER_MS: u64 = 1000;
+
+/// How often a request that waits for a connection looks whether one may be made: other workers' ends are not told.
+const QUEUE_LOOK_MS: u64 = 16;
+
+/// Connections to one endpoint over the whole process.
+#[derive(Debug, Default)]
+pub struct Limit {
+    open: AtomicUsize,
+    /// Requests waiting for one, on whichever worker: idle connections are given up for them.
+    wanted: AtomicUsize,
+}
+
+/// One connection's share of its endpoint's [`Limit`].
+pub(super) struct Permit(Arc<Limit>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A request that waits; gone when it stops waiting.
+struct Wanted(Arc<Limit>);
+
+impl Drop for Wanted {
+    fn drop(&mut self) {
+        self.0.wanted.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug)]
+pub enum AcquireError {
+    /// No endpoint has an address.
+    Unresolved,
+    /// Every connection is in use, and none came free in time.
+    QueueTimeout,
+    /// Connecting took too long.
+    ConnectTimeout,
+    /// Connecting failed.
+    Connect(io::Error),
+}
+
+/// A connection, and what it took to get it.
+pub struct Acquired {
+    /// The connection.
+    pub connection: Connection,
+    /// Time to connect; `None` for one that was kept.
+    pub connect: Option<Duration>,
+    /// Time in the queue.
+    pub queue: Option<Duration>,
+}
+
+struct Place {
+    addresses_next: usize,
+    idle: Vec<Connection>,
+    passed_over_until_ms: u64,
+    limit: Arc<Limit>,
+}
+
+struct Pool {
+    settings: Arc<Settings>,
+    balance: RoundRobin,
+    addresses: Addresses,
+    places: Vec<Place>,
+}
+
+/// Every upstream's pool on one worker.
+pub struct Pools {
+    ring: Ring,
+    pools: RefCell<Vec<Pool>>,
+    /// Put before an idle connection's place in its tag.
+    tag: u64,
+    serial: std::cell::Cell<u32>,
+}
+
+impl Pools {
+    /// Empty pools. `tag` goes into the top byte of what idle sockets report.
+    pub fn new(
+        ring: &Ring,
+        upstreams: &[(Arc<Settings>, Addresses, Vec<Arc<Limit>>)],
+        worker: usize,
+        tag: u64,
+    ) -> Self {
+        let pools = upstreams
+            .iter()
+            .map(|(settings, addresses, limits)| {
+                let weights: Vec<u32> = settings
+                    .endpoints
+                    .iter()
+                    .map(|endpoint| endpoint.weight)
+                    .collect();
+                Pool {
+                    settings: Arc::clone(settings),
+                    balance: RoundRobin::new(&weights, worker as u64),
+                    addresses: Arc::clone(addresses),
+                    places: limits
+                        .iter()
+                        .map(|limit| Place {
+                            addresses_next: worker,
+                            idle: Vec::new(),
+                            passed_over_until_ms: 0,
+                            limit: Arc::clone(limit),
+                        })
+                        .collect(),
+                }
+            })
+            .collect();
+        Self {
+            ring: ring.clone(),
+            pools: RefCell::new(pools),
+            tag,
+            serial: std::cell::Cell::new(0),
+        }
+    }
+
+    /// Takes newly resolved addresses over.
+    pub fn resolved(&self, upstream: usize, addresses: Addresses) {
+        if let Some(pool) = self.pools.borrow_mut().get_mut(upstream) {
+            pool.addresses = addresses;
+        }
+    }
+
+    /// The settings of an upstream.
+    pub fn settings(&self, upstream: usize) -> Arc<Settings> {
+        Arc::clone(&self.pools.borrow()[upstream].settings)
+    }
+
+    /// Runs `f` with an endpoint's settings.
+    pub fn with_endpoint<T>(
+        &self,
+        upstream: usize,
+        endpoint: usize,
+        f: impl FnOnce(&Endpoint) -> T,
+    ) -> T {
+        f(&self.pools.borrow()[upstream].settings.endpoints[endpoint])
+    }
+
+    /// How many endpoints an upstream has.
+    pub fn endpoints(&self, upstream: usize) -> usize {
+        self.pools.borrow()[upstream].places.len()
+    }
+
+    /// The endpoint whose turn it is. Those in `tried` are left out while others are there.
+    pub fn choose(&self, upstream: usize, tried: u64) -> Result<usize, AcquireError> {
+        let now_ms = self.ring.now_ms();
+        let mut pools = self.pools.borrow_mut();
+        let pool = &mut pools[upstream];
+        let (places, addresses) = (&pool.places, &pool.addresses);
+        if places.len() == 1 {
+            return if addresses[0].is_empty() {
+                Err(AcquireError::Unresolved)
+            } else {
+                Ok(0)
+            };
+        }
+        let resolved = |index: usize| !addresses[index].is_empty();
+        let untried = |index: usize| index >= 64 || tried & (1 << index) == 0;
+        let reachable = |index: usize| places[index].passed_over_until_ms <= now_ms;
+        pool.balance
+            .next(|index| resolved(index) && untried(index) && reachable(index))
+            .or_else(|| pool.balance.next(|index| resolved(index) && untried(index)))
+            .or_else(|| pool.balance.next(resolved))
+            .ok_or(AcquireError::Unresolved)
+    }
+
+    /// A kept connection to an endpoint, the one used last.
+    pub fn take_idle(&self, upstream: usize, endpoint: usize) -> Option<Connection> {
+        let now_ms = self.ring.now_ms();
+        let mut pools = self.pools.borrow_mut();
+        let place = &mut pools[upstream].places[endpoint];
+        while let Some(mut connection) = place.idle.pop() {
+            connection.stream().socket().attend();
+            if connection.stream().socket().is_stale()
+                || now_ms >= connection.idle_since_ms + connection.idle_for_ms
+            {
+                continue;
+            }
+            connection.reused = true;
+            return Some(connection);
+        }
+        None
+    }
+
+    /// Makes a connection to an endpoint, waiting for its turn where the endpoint has its maximum.
+    pub async fn connect(
+        &self,
+        upstream: usize,
+        endpoint: usize,
+    ) -> Result<Acquired, AcquireError> {
+        let begun_ns = self.ring.now_ns();
+        let (pool, limit, address) = {
+            let mut pools = self.pools.borrow_mut();
+            let pool = &mut pools[upstream];
+            let all = &pool.addresses[endpoint];
+            let place = &mut pool.places[endpoint];
+            if all.is_empty() {
+                return Err(AcquireError::Unresolved);
+            }
+            let address = all[place.addresses_next % all.len()];
+            place.addresses_next = place.addresses_next.wrapping_add(1);
+            (pool.settings.pool, Arc::clone(&place.limit), address)
+        };
+        let permit = if pool.max_connections == 0 {
+            None
+        } else {
+            let until_ms = self.ring.now_ms() + pool.queue_timeout.as_millis() as u64;
+            let mut wanted = None;
+            loop {
+                if let Some(connection) = wanted
+                    .as_ref()
+                    .and_then(|_| self.take_idle(upstream, endpoint))
+                {
+                    let queue = Some(Duration::from_nanos(self.ring.now_ns() - begun_ns));
+                    return Ok(Acquired {
+                        connection,
+                        connect: None,
+                        queue,
+                    });
+                }
+                let took = limit
+                    .open
+                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
+                        (open < pool.max_connections).then_some(open + 1)
+                    });
+                if took.is_ok() {
+                    break;
+                }
+                if wanted.is_none() {
+                    limit.wanted.fetch_add(1, Ordering::Relaxed);
+                    wanted = Some(Wanted(Arc::clone(&limit)));
+                }
+                if self.ring.now_ms() >= until_ms {
+                    return Err(AcquireError::QueueTimeout);
+                }
+                sleep_until(&self.ring, until_ms.min(self.ring.now_ms() + QUEUE_LOOK_MS)).await;
+            }
+            Some(Permit(limit))
+        };
+        let queued_ns = self.ring.now_ns();
+        let socket = self.open(address, pool.connect_timeout).await;
+        let socket = socket.inspect_err(|_| {
+            let mut pools = self.pools.borrow_mut();
+            pools[upstream].places[endpoint].passed_over_until_ms =
+                self.ring.now_ms() + PASSED_OVER_MS;
+        })?;
+        let connection =
+            Connection::new(&self.ring, Stream::new(socket), upstream, endpoint, permit);
+        Ok(Acquired {
+            connection,
+            connect: Some(Duration::from_nanos(self.ring.now_ns() - queued_ns)),
+            queue: (pool.max_connections > 0).then(|| Duration::from_nanos(queued_ns - begun_ns)),
+        })
+    }
+
+    async fn open(&self, address: SocketAddr, timeout: Duration) -> Result<Socket, AcquireError> {
+        let mut connect =
+            Box::pin(Connect::new(&self.ring, address).map_err(AcquireError::Connect)?);
+        let timer = Timer::new(&self.ring);
+        timer.set(self.ring.now_ms() + timeout.as_millis() as u64);
+        let fd = std::future::poll_fn(|cx| match connect.as_mut().poll(cx) {
+            Poll::Ready(result) => Poll::Ready(result.map_err(AcquireError::Connect)),
+            Poll::Pending => timer.poll(cx).map(|()| Err(AcquireError::ConnectTimeout)),
+        })
+        .await?;
+        Ok(Socket::new(&self.ring, fd, Group::Large))
+    }
+
+    /// Puts a connection back once its exchange is complete; one that cannot be used again is closed.
+    pub fn put_back(&self, mut connection: Connection, keep_alive_s: Option<u32>) {
+        let mut pools = self.pools.borrow_mut();
+        let pool = &mut pools[connection.upstream];
+        let settings = pool.settings.pool;
+        let place = &mut pool.places[connection.endpoint];
+        let wanted = settings.max_connections > 0
+            && place.limit.wanted.load(Ordering::Relaxed) > place.idle.len();
+        if !connection.is_reusable() || settings.idle_max == 0 {
+            return;
+        }
+        // Another worker waits for a connection this one would keep: give the share up. Unless it is ours that waits.
+        if wanted
+            && place.limit.open.load(Ordering::Relaxed) >= settings.max_connections
+            && !place.idle.is_empty()
+        {
+            return;
+        }
+        if place.idle.len() >= settings.idle_max {
+            place.idle.remove(0);
+        }
+        let mut idle_for = settings.idle_timeout.as_millis() as u64;
+        if let Some(seconds) = keep_alive_s {
+            // A second earlier than the origin: its clock starts before ours.
+            idle_for = idle_for.min(u64::from(seconds).saturating_sub(1) * 1000);
+        }
+        connection.idle_since_ms = self.ring.now_ms();
+        connection.idle_for_ms = idle_for;
+        let serial = self.serial.get();
+        self.serial.set(serial.wrapping_add(1));
+        connection.serial = serial;
+        let tag = (self.tag << 56)
+            | ((connection.upstream as u64 & 0xfff) << 44)
+            | ((connection.endpoint as u64 & 0xfff) << 32)
+            | u64::from(serial);
+        let socket = connection.stream().socket();
+        socket.keep_receiving();
+        socket.leave(tag);
+        place.idle.push(connection);
+    }
+
+    /// An idle connection reported something: the origin closed it, or sent what nobody asked for. Either way it goes.
+    pub fn unattended(&self, tag: u64) {
+        let (upstream, endpoint) = ((tag >> 44) as usize & 0xfff, (tag >> 32) as usize & 0xfff);
+        let mut pools = self.pools.borrow_mut();
+        let Some(place) = pools
+            .get_mut(upstream)
+            .and_then(|pool| pool.places.get_mut(endpoint))
+        else {
+            return;
+        };
+        if let Some(index) = place
+            .idle
+            .iter()
+            .position(|connection| connection.serial == tag as u32)
+        {
+            place.idle.remove(index);
+        }
+    }
+
+    /// Closes connections that were idle too long, and those that other workers wait for.
+    pub fn sweep(&self) {
+        let now_ms = self.ring.now_ms();
+        for pool in self.pools.borrow_mut().iter_mut() {
+            let limited = pool.settings.pool.max_connections > 0;
+            for place in &mut pool.places {
+                place.idle.retain(|connection| {
+                    now_ms < connection.idle_since_ms + connection.idle_for_ms
+                });
+                if limited
+                    && place.limit.wanted.load(Ordering::Relaxed) > 0
+                    && !place.idle.is_empty()
+                {
+                    place.idle.remove(0);
+                }
+            }
+        }
+    }
+
+    /// Closes every idle connection.
+    pub fn clear(&self) {
+        for pool in self.pools.borrow_mut().iter_mut() {
+            for place in &mut pool.places {
+                place.idle.clear();
+            }
+        }
+    }
+
+    /// Idle connections, for the status page and tests.
+    pub fn idle(&self) -> usize {
+        self.pools
+            .borrow()
+            .iter()
+            .flat_map(|pool| &pool.places)
+            .map(|place| place.idle.len())
+            .sum()
+    }
+}
