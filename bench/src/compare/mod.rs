@@ -146,16 +146,13 @@ impl Runner<'_> {
             // From the other end, so that load and origin share a CPU only where they must.
             cpus: CpuList::new(self.load_cpus.as_slice().iter().rev().copied()),
         })?;
+        let mut all_cpus = [self.proxy_cpus.as_slice(), self.load_cpus.as_slice()].concat();
+        all_cpus.sort_unstable();
+        all_cpus.dedup();
         let bench = Bench {
             load_cpus: self.load_cpus.clone(),
             load_threads: threads,
-            all_cpus: self
-                .proxy_cpus
-                .as_slice()
-                .iter()
-                .chain(self.load_cpus.as_slice())
-                .copied()
-                .collect(),
+            all_cpus,
             window: self.settings.window,
             warm_up: self.settings.warm_up,
             interrupted: self.interrupted,

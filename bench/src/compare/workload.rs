@@ -131,7 +131,7 @@ pub(super) fn named(name: &str, files: usize, workers_max: usize) -> Result<Vec<
             let scaled = counts.map(|workers| Workload {
                 name: format!("scaling-{workers}"),
                 workers,
-                ..base(256, &format!("256 connections, 128 B, {workers} workers"))
+                ..base(256, &format!("256 connections, 128 B, workers: {workers}"))
             });
             return Ok(scaled.collect());
         }

@@ -1,7 +1,7 @@
 //! The load generator.
 //!
 //! Threads share nothing while they run: each has its part of the connections and of the work, a poller and a tally.
-//! A connection is a [`transport`] (bytes) and a [`protocol`] (exchanges); the worker knows neither's insides, so that
+//! A connection is a `transport` (bytes) and a `protocol` (exchanges); the worker knows neither's insides, so that
 //! another protocol or TLS is another type beside those there are.
 
 mod connection;
