@@ -1,6 +1,5 @@
 //! Lines that a process prints, waited for; and the access log's JSON, read strictly.
 
-use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -244,15 +243,6 @@ impl Reader<'_> {
         self.rest = characters.as_str();
         Ok(text)
     }
-}
-
-/// How often each of the texts occurs.
-pub fn tally<'a>(texts: impl IntoIterator<Item = &'a str>) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for text in texts {
-        *counts.entry(text.to_owned()).or_insert(0) += 1;
-    }
-    counts
 }
 
 #[cfg(test)]

@@ -246,8 +246,9 @@ fn clients_that_abort_leave_nothing_behind() {
 
 #[test]
 fn running_out_of_descriptors_ends_when_some_are_free_again() {
-    let origin = Origin::answering(ok("here"));
-    let proxy = Config::to(&origin).start();
+    let proxy = Config::new()
+        .route("respond = { status = 200, body = \"here\" }")
+        .start();
     let mut kept = proxy.client();
     assert_eq!(kept.get("/").text(), "here");
     proxy.limit_descriptors(proxy.fd_count() as u64 + 8);
