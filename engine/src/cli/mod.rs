@@ -35,11 +35,11 @@ pub fn main() -> ExitCode {
 fn dispatch(command: Command) -> ExitCode {
     match command {
         Command::Proxy(proxy) => match quick(&proxy) {
-            Ok(settings) => start(settings, Announce::Hints),
+            Ok(settings) => start(&settings, Announce::Hints),
             Err(message) => fail(&message, WRONG_USAGE),
         },
         Command::Run { config } => match config::load(&config) {
-            Ok(settings) => start(settings, Announce::Quiet),
+            Ok(settings) => start(&settings, Announce::Quiet),
             Err(errors) => refuse(&errors),
         },
         Command::Check {
@@ -70,7 +70,7 @@ fn quick(proxy: &Proxy) -> Result<Settings, String> {
     Ok(settings)
 }
 
-fn start(settings: Settings, announce: Announce) -> ExitCode {
+fn start(settings: &Settings, announce: Announce) -> ExitCode {
     match process::run(settings, announce) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => fail(&error.to_string(), FAILED),

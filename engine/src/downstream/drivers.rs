@@ -190,7 +190,7 @@ async fn drive(downstream: Rc<Downstream>) {
             Ok(Some(connection)) => downstream.leave(connection),
             Ok(None) => {}
             Err(panic) => {
-                session = Box::default();
+                *session = Session::default();
                 downstream.services.stats.panics.increment();
                 crate::observe::process_log::error(&format!(
                     "connection from {peer} closed after a panic: {}",

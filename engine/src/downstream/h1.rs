@@ -54,7 +54,7 @@ impl Source for H1Client<'_> {
         if *body_bytes_max > 0 && reader.bytes() > *body_bytes_max {
             return Poll::Ready(Err(ClientError::TooLarge));
         }
-        Poll::Ready(part.map_err(|error| match error {
+        Poll::Ready(part.map(Part::from).map_err(|error| match error {
             ReadError::Framing(error) => ClientError::Body(error),
             ReadError::Io(_) => ClientError::Gone,
         }))

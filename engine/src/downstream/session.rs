@@ -258,6 +258,10 @@ async fn finish(downstream: &Rc<Downstream>, connection: &mut Connection, outcom
             }
         }
     }
+    if outcome.until_close && outcome.failure.is_some() {
+        stream.socket().reset_on_close();
+        return;
+    }
     if !outcome.linger && !stream.has_more() {
         return;
     }

@@ -17,10 +17,11 @@ use super::failure::Failure;
 use super::record::{Outcome, Remembered};
 use super::relay::relay;
 use super::tunnel::tunnel;
-use super::{Client, Peer, Respond, Services};
+use super::watch::Watch;
+use super::{Client, Patience, Peer, Respond, Services};
 use crate::message::{PumpError, poll_pump};
 use crate::observe::Retry;
-use crate::ring::Lease;
+use crate::ring::{Lease, Ring};
 use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
 use crate::upstream::{Connection, HeadStep, OriginError};
 
@@ -90,6 +91,32 @@ enum Event {
     Failed(Failure),
     Sent,
     Timer,
+}
+
+/// The request's body, while the answer's head is awaited.
+enum Upload {
+    /// There is none, or all of it was sent.
+    Done,
+    /// It waits for a 100 (RFC 9110 §10.1.1).
+    Held,
+    /// It is on its way.
+    Going(Watch),
+}
+
+impl Upload {
+    fn begin<C: Client>(
+        ring: &Ring,
+        patience: Patience,
+        client: &mut C,
+        connection: &mut Connection,
+    ) -> Self {
+        Self::Going(Watch::new(
+            ring,
+            patience,
+            client.stream(),
+            connection.stream(),
+        ))
+    }
 }
 
 impl<C: Client> Run<'_, C> {
@@ -333,6 +360,8 @@ impl<C: Client> Run<'_, C> {
                         && self.outcome.attempts == 1 =>
                 {
                     services.stats.upstream(upstream).retried(Retry::StaleReuse);
+                    // Its place among the endpoint's connections is needed for the fresh one.
+                    drop(connection);
                     let acquired = services.pools.connect(upstream, endpoint).await?;
                     services.stats.upstream(upstream).connects.increment();
                     connection = acquired.connection;
@@ -484,38 +513,41 @@ impl<C: Client> Run<'_, C> {
 
     /// Waits for the final head, passing 1xx on and the request's body out meanwhile.
     async fn await_head(&mut self, connection: &mut Connection) -> Result<usize, Failure> {
-        let services = self.services;
-        let (ring, peer) = (&services.ring, self.peer);
-        let pool = services.pools.settings(connection.upstream).pool;
-        let head_timeout_ms = pool.response_head_timeout.as_millis() as u64;
-        let mut uploading = !self.client.is_ended();
-        let mut held = uploading && self.exchange.request.expect_continue;
+        let (ring, peer) = (&self.services.ring, self.peer);
+        let patience = peer.patience;
+        let (head_timeout_ms, expect_timeout_ms) =
+            (connection.head_timeout_ms, connection.expect_timeout_ms);
+        let mut upload = if self.client.is_ended() {
+            Upload::Done
+        } else if self.exchange.request.expect_continue {
+            Upload::Held
+        } else {
+            Upload::begin(ring, patience, self.client, connection)
+        };
+        let mut deadline_ms = match &upload {
+            Upload::Done => ring.now_ms() + head_timeout_ms,
+            Upload::Held => ring.now_ms() + expect_timeout_ms,
+            Upload::Going(watch) => watch.next_ms(u64::MAX),
+        };
         let mut keen = !peer.first;
         let mut informed = 0;
-        let mut uploaded = connection.stream().socket().totals().1;
-        let patience_ms = if held {
-            pool.expect_continue_timeout.as_millis() as u64
-        } else if uploading {
-            peer.patience.body_idle_ms
-        } else {
-            head_timeout_ms
-        };
-        let mut deadline_ms = (ring.now_ms() + patience_ms).min(self.route_deadline_ms);
-        peer.timer.set(if keen {
-            deadline_ms
-        } else {
-            deadline_ms.min(ring.now_ms() + WATCH_AFTER_MS)
-        });
         self.exchange.response.reset();
         loop {
+            let until_ms = deadline_ms.min(self.route_deadline_ms);
+            peer.timer.set(if keen {
+                until_ms
+            } else {
+                until_ms.min(ring.now_ms() + WATCH_AFTER_MS)
+            });
             let method = self.exchange.request.method;
             let (client, response) = (&mut *self.client, &mut self.exchange.response);
             let event = poll_fn(|cx| {
                 if let Poll::Ready(result) = connection.poll_head(cx, method, response) {
                     return Poll::Ready(Event::Head(result));
                 }
-                if uploading && !held {
+                if let Upload::Going(_) = upload {
                     match poll_pump(client, connection, cx) {
+                        // An origin that takes no more of the body may still have answered.
                         Poll::Ready(Ok(()) | Err(PumpError::Sink(_))) => {
                             return Poll::Ready(Event::Sent);
                         }
@@ -541,19 +573,16 @@ impl<C: Client> Run<'_, C> {
                         return Err(Failure::TooManyInformational);
                     }
                     self.inform(connection, length);
-                    if status == 100 && held {
-                        held = false;
-                        deadline_ms = (ring.now_ms() + peer.patience.body_idle_ms)
-                            .min(self.route_deadline_ms);
-                        peer.timer.set(deadline_ms);
+                    if status == 100 && matches!(upload, Upload::Held) {
+                        upload = Upload::begin(ring, patience, self.client, connection);
+                        deadline_ms = ring.now_ms() + patience.body_idle_ms;
                     }
                 }
                 Event::Head(Err(error)) => return Err(error.into()),
                 Event::Failed(failure) => return Err(failure),
                 Event::Sent => {
-                    uploading = false;
-                    deadline_ms = (ring.now_ms() + head_timeout_ms).min(self.route_deadline_ms);
-                    peer.timer.set(deadline_ms);
+                    upload = Upload::Done;
+                    deadline_ms = ring.now_ms() + head_timeout_ms;
                 }
                 Event::Timer => {
                     let now_ms = ring.now_ms();
@@ -561,20 +590,20 @@ impl<C: Client> Run<'_, C> {
                     if now_ms >= self.route_deadline_ms {
                         return Err(Failure::RouteTimeout);
                     }
-                    if now_ms >= deadline_ms {
-                        let moved = connection.stream().socket().totals().1;
-                        if held {
-                            held = false;
-                        } else if !uploading {
-                            return Err(Failure::ResponseHeadTimeout);
-                        } else if moved == uploaded {
-                            return Err(Failure::RequestBodyTimeout);
-                        }
-                        uploaded = moved;
-                        deadline_ms =
-                            (now_ms + peer.patience.body_idle_ms).min(self.route_deadline_ms);
+                    if now_ms < deadline_ms {
+                        continue;
                     }
-                    peer.timer.set(deadline_ms);
+                    match &mut upload {
+                        Upload::Done => return Err(Failure::ResponseHeadTimeout),
+                        Upload::Held => {
+                            upload = Upload::begin(ring, patience, self.client, connection);
+                            deadline_ms = now_ms + patience.body_idle_ms;
+                        }
+                        Upload::Going(watch) => {
+                            watch.check(self.client.stream(), connection.stream(), true)?;
+                            deadline_ms = watch.next_ms(u64::MAX);
+                        }
+                    }
                 }
             }
         }
@@ -625,6 +654,7 @@ impl<C: Client> Run<'_, C> {
             BodyFraming::Chunked if old => BodyFraming::UntilClose,
             other => other,
         };
+        self.outcome.until_close = framing == BodyFraming::UntilClose;
         let keep = !switched && framing != BodyFraming::UntilClose && self.may_keep_alive();
         let protocol = if switched {
             let protocol = self.exchange.response.upgrade_protocol(&bytes[..length]);
@@ -699,7 +729,7 @@ pub fn text_of(status: u16) -> Vec<u8> {
     format!("{status} {}\n", encode::reason_phrase(status)).into_bytes()
 }
 
-/// `Location` of a redirect: `{path}` and `{query}` (with its `?`) stand for the request's.
+/// `Location` of a redirect: `{path}` and `{query}` stand for the request's.
 fn redirect_to(template: &str, path: &[u8], query: Option<&[u8]>) -> Vec<u8> {
     let mut out = Vec::with_capacity(template.len() + path.len());
     let mut rest = template;
@@ -710,9 +740,11 @@ fn redirect_to(template: &str, path: &[u8], query: Option<&[u8]>) -> Vec<u8> {
             out.extend_from_slice(path);
             rest = after;
         } else if let Some(after) = rest.strip_prefix("{query}") {
-            if let Some(query) = query {
-                out.push(b'?');
-                out.extend_from_slice(query);
+            match query {
+                Some(query) => out.extend_from_slice(query),
+                // `?{query}` leaves nothing behind where there is none.
+                None if out.last() == Some(&b'?') => drop(out.pop()),
+                None => {}
             }
             rest = after;
         } else {
@@ -747,10 +779,10 @@ mod tests {
         let to =
             |template, query| String::from_utf8(redirect_to(template, b"/a/b", query)).unwrap();
         assert_eq!(
-            to("https://x{path}{query}", Some(&b"q=1"[..])),
+            to("https://x{path}?{query}", Some(&b"q=1"[..])),
             "https://x/a/b?q=1"
         );
-        assert_eq!(to("https://x{path}{query}", None), "https://x/a/b");
+        assert_eq!(to("https://x{path}?{query}", None), "https://x/a/b");
         assert_eq!(to("/fixed", Some(b"q")), "/fixed");
         assert_eq!(to("/{odd}{", None), "/{odd}{");
     }

@@ -32,6 +32,8 @@ pub struct Outcome {
     pub phases: Phases,
     /// The connection may carry another request.
     pub keep_alive: bool,
+    /// The answer's body ends where the connection does: one that was cut short must end in a reset.
+    pub until_close: bool,
     /// The client may still be sending: close in a way that lets it read the answer.
     pub linger: bool,
 }
@@ -138,7 +140,7 @@ impl Remembered {
                 services
                     .pools
                     .with_endpoint(upstream, endpoint, |endpoint| {
-                        write(Some(&endpoint.authority))
+                        write(Some(&endpoint.authority));
                     });
             }
             None => write(None),

@@ -2,6 +2,8 @@
 
 use std::future::poll_fn;
 use std::io;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
@@ -20,21 +22,29 @@ pub async fn accept_all(
     stats: Arc<WorkerStats>,
     downstream: Rc<Downstream>,
 ) {
+    let take = |fd: OwnedFd, peer: SocketAddr| {
+        stats.connections_accepted.increment();
+        match Guard::take(&shared, &stats, peer.ip()) {
+            Ok(guard) => {
+                let socket = Socket::new(&ring, fd, Group::Small);
+                downstream.accept(Connection::new(&ring, socket, peer, guard));
+            }
+            Err(refusal) => stats.connection_refused(refusal),
+        }
+    };
     let mut complained = false;
     loop {
         match poll_fn(|cx| listener.poll_accept(cx)).await {
             Ok(Some((fd, peer))) => {
                 complained = false;
-                stats.connections_accepted.increment();
-                match Guard::take(&shared, &stats, peer.ip()) {
-                    Ok(guard) => {
-                        let socket = Socket::new(&ring, fd, Group::Small);
-                        downstream.accept(Connection::new(&ring, socket, peer, guard));
-                    }
-                    Err(refusal) => stats.connection_refused(refusal),
-                }
+                take(fd, peer);
             }
-            Ok(None) => return,
+            Ok(None) => {
+                for (fd, peer) in listener.take_rest() {
+                    take(fd, peer);
+                }
+                return;
+            }
             Err(error) => {
                 stats.connection_refused(Refusal::Descriptors);
                 if !complained {

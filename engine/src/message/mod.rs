@@ -12,6 +12,12 @@ pub enum Part {
     End,
 }
 
+impl From<Option<Lease>> for Part {
+    fn from(data: Option<Lease>) -> Self {
+        data.map_or(Self::End, Self::Data)
+    }
+}
+
 /// Trailer fields, name and value.
 pub type Trailers<'a> = &'a [(&'a [u8], &'a [u8])];
 
@@ -50,7 +56,7 @@ pub fn poll_pump<A: Source, B: Sink>(
     source: &mut A,
     sink: &mut B,
     cx: &Context<'_>,
-) -> Poll<Result<(), PumpError<A::Error, B::Error>>> {
+) -> Poll<Pumped<A, B>> {
     loop {
         match sink.poll_ready(cx) {
             Poll::Ready(Ok(())) => {}
@@ -77,6 +83,9 @@ pub fn poll_pump<A: Source, B: Sink>(
         }
     }
 }
+
+/// How a pump ended.
+pub type Pumped<A, B> = Result<(), PumpError<<A as Source>::Error, <B as Sink>::Error>>;
 
 /// Which side of a pump failed.
 #[derive(Debug)]

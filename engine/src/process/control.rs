@@ -32,7 +32,7 @@ pub(super) enum Event {
     /// An upstream has new addresses.
     Resolved(usize, Addresses),
     /// A worker's thread ended.
-    WorkerEnded(usize),
+    WorkerEnded,
 }
 
 /// Turns signals into events.
@@ -154,7 +154,7 @@ impl Control {
                                 .send(Message::Resolved(upstream, Arc::clone(&addresses)));
                         }
                     }
-                    Event::WorkerEnded(_) => ended += 1,
+                    Event::WorkerEnded => ended += 1,
                 }
             }
             if forced {

@@ -19,7 +19,7 @@ use crate::observe::access_log::Sink;
 use crate::observe::{WorkerStats, process_log};
 use crate::ring::{clock, probe};
 use crate::route::Table;
-use crate::upstream::{Limit, Resolver};
+use crate::upstream::{Known, Limit, Resolver};
 use crate::worker::{Message, Start, Worker};
 
 /// Upstreams, and endpoints of one, that a pool's tags can name.
@@ -73,7 +73,7 @@ impl fmt::Display for StartError {
 impl std::error::Error for StartError {}
 
 /// Serves until told to stop. Returns when everything under way has ended, or the drain's deadline has passed.
-pub fn run(settings: Settings, announce: Announce) -> Result<(), StartError> {
+pub fn run(settings: &Settings, announce: Announce) -> Result<(), StartError> {
     probe::probe().map_err(StartError::Kernel)?;
     if settings.upstreams.len() > UPSTREAMS_MAX {
         return Err(StartError::TooMany("upstreams"));
@@ -120,7 +120,7 @@ pub fn run(settings: Settings, announce: Announce) -> Result<(), StartError> {
     let sink = Sink::start(&settings.log)
         .map_err(|error| StartError::Log(format!("{:?}", settings.log.access), error))?;
     let (events, inbox) = channel::<Event>();
-    let upstreams = resolve(&settings, &events)?;
+    let upstreams = resolve(settings, &events)?;
     let limits: Vec<Vec<Arc<Limit>>> = settings
         .upstreams
         .iter()
@@ -152,12 +152,10 @@ pub fn run(settings: Settings, announce: Announce) -> Result<(), StartError> {
                 .iter()
                 .zip(&upstreams)
                 .zip(&limits)
-                .map(|((settings, resolver), limits)| {
-                    (
-                        Arc::new(settings.clone()),
-                        resolver.addresses(),
-                        limits.clone(),
-                    )
+                .map(|((settings, resolver), limits)| Known {
+                    settings: Arc::new(settings.clone()),
+                    addresses: resolver.addresses(),
+                    limits: limits.clone(),
                 })
                 .collect(),
             log: sink.writer(Arc::clone(&counters)),
@@ -165,8 +163,8 @@ pub fn run(settings: Settings, announce: Announce) -> Result<(), StartError> {
             seed,
         };
         let ended = events.clone();
-        let worker = Worker::start(start, move |index| {
-            let _ = ended.send(Event::WorkerEnded(index));
+        let worker = Worker::start(start, move || {
+            let _ = ended.send(Event::WorkerEnded);
         })
         .map_err(|error| StartError::Other("start a worker", error))?;
         workers.push(worker);

@@ -187,6 +187,25 @@ impl Socket {
         unsafe { libc::shutdown(fd, libc::SHUT_WR) };
     }
 
+    /// Closing from now on resets the connection: what ends with it was cut short.
+    pub fn reset_on_close(&self) {
+        let fd = self.with(|socket| socket.fd);
+        let linger = libc::linger {
+            l_onoff: 1,
+            l_linger: 0,
+        };
+        // SAFETY: `linger` outlives the call and its size is given.
+        unsafe {
+            libc::setsockopt(
+                fd,
+                libc::SOL_SOCKET,
+                libc::SO_LINGER,
+                (&raw const linger).cast(),
+                size_of::<libc::linger>() as libc::socklen_t,
+            );
+        }
+    }
+
     /// Bytes ever received and sent on it.
     pub fn totals(&self) -> (u64, u64) {
         self.with(|socket| (socket.received_total, socket.sent_total))
@@ -275,9 +294,18 @@ impl Listener {
         self.ring.shared.state.borrow_mut().stop_accepts(self.key);
     }
 
-    /// The listening descriptor.
-    pub fn descriptor(&self) -> &OwnedFd {
-        &self.fd
+    /// Connections that were not accepted when the accepts ended: closing the socket would reset them.
+    pub fn take_rest(&self) -> Vec<(OwnedFd, SocketAddr)> {
+        use rustix::net::{SocketFlags, acceptfrom_with};
+        let mut rest = Vec::new();
+        if rustix::io::ioctl_fionbio(&self.fd, true).is_ok() {
+            while let Ok((fd, peer)) = acceptfrom_with(&self.fd, SocketFlags::CLOEXEC) {
+                if let Some(Ok(peer)) = peer.map(SocketAddr::try_from) {
+                    rest.push((fd, peer));
+                }
+            }
+        }
+        rest
     }
 }
 

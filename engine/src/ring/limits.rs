@@ -1,47 +1,47 @@
 //! Every bound of the ring, in one place.
 
 /// Entries of the submission queue. More operations queued in one round are submitted in several calls.
-pub const SQ_ENTRIES: u32 = 1024;
+pub(super) const SQ_ENTRIES: u32 = 1024;
 
 /// Entries of the completion queue. The kernel keeps what does not fit and counts it; sized so that it stays rare.
-pub const CQ_ENTRIES: u32 = 16384;
+pub(super) const CQ_ENTRIES: u32 = 16384;
 
 /// Bytes kept free before the received bytes, so that a rewritten head or a chunk-size line fits before a body.
 pub const HEADROOM_BYTES: usize = 320;
 
 /// Bytes kept free after the received bytes, for the line end that closes a chunk.
-pub const TAILROOM_BYTES: usize = 16;
+pub(super) const TAILROOM_BYTES: usize = 16;
 
 /// Received bytes a small buffer takes: one request's head, usually.
 pub const SMALL_BYTES: usize = 2048;
 
 /// Small buffers given to the kernel, per reactor.
-pub const SMALL_COUNT: u16 = 256;
+pub(super) const SMALL_COUNT: u16 = 256;
 
 /// Received bytes a large buffer takes. Small and hot beats large and many: buffer rings cycle through everything.
 pub const LARGE_BYTES: usize = 32 * 1024;
 
 /// Large buffers given to the kernel, per reactor.
-pub const LARGE_COUNT: u16 = 64;
+pub(super) const LARGE_COUNT: u16 = 64;
 
 /// Received bytes one socket may have waiting before its receive is stopped.
-pub const INBOX_BYTES_MAX: usize = 128 * 1024;
+pub(super) const INBOX_BYTES_MAX: usize = 128 * 1024;
 
 /// Received buffers one socket may have waiting before its receive is stopped.
-pub const INBOX_LEASES_MAX: usize = 16;
+pub(super) const INBOX_LEASES_MAX: usize = 16;
 
 /// Buffers sent by one gathered send.
-pub const GATHER_MAX: usize = 16;
+pub(super) const GATHER_MAX: usize = 16;
 
 /// Bytes of pooled buffers kept for reuse, per reactor.
-pub const POOL_KEPT_BYTES: usize = 4 * 1024 * 1024;
+pub(super) const POOL_KEPT_BYTES: usize = 4 * 1024 * 1024;
 
 /// Bytes of pooled buffers in use at once, per reactor. Beyond it, whoever asks waits or refuses.
-pub const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
+pub(super) const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Single-shot accepts kept armed per listening socket.
-pub const ACCEPTS_ARMED: usize = 16;
+pub(super) const ACCEPTS_ARMED: usize = 16;
 
 /// A buffer ring with fewer than one in this many of its buffers left has what is to be sent copied out of it, so that
 /// slow readers cannot hold it all.
-pub const RING_RESERVE: u16 = 4;
+pub(super) const RING_RESERVE: u16 = 4;

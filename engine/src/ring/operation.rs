@@ -41,7 +41,7 @@ impl Address {
                 unsafe {
                     std::ptr::from_mut(&mut this.storage)
                         .cast::<libc::sockaddr_in>()
-                        .write(raw)
+                        .write(raw);
                 };
                 this.length = size_of::<libc::sockaddr_in>() as libc::socklen_t;
             }
@@ -59,7 +59,7 @@ impl Address {
                 unsafe {
                     std::ptr::from_mut(&mut this.storage)
                         .cast::<libc::sockaddr_in6>()
-                        .write(raw)
+                        .write(raw);
                 };
                 this.length = size_of::<libc::sockaddr_in6>() as libc::socklen_t;
             }
@@ -116,7 +116,8 @@ pub(super) enum Operation {
     /// A connect; `abandoned` when nobody waits any more, so that its end closes the descriptor.
     Connect {
         fd: RawFd,
-        address: Box<Address>,
+        /// Read by the kernel until the connect ends.
+        _address: Box<Address>,
         result: Option<i32>,
         waker: Option<Waker>,
         abandoned: bool,

@@ -71,6 +71,10 @@ pub(super) struct State {
     pub(super) wheel: Wheel,
     pub(super) counters: Counters,
     remote: Option<RemoteState>,
+    #[allow(
+        clippy::vec_box,
+        reason = "the kernel reads a gather where it lies: it must not move"
+    )]
     gathers: Vec<Box<Gather>>,
 }
 
@@ -708,7 +712,7 @@ impl State {
         let length = address.length;
         let key = self.operations.insert(Operation::Connect {
             fd,
-            address,
+            _address: address,
             result: None,
             waker: None,
             abandoned: false,

@@ -5,7 +5,7 @@ const GENERATION_MASK: u32 = 0x00ff_ffff;
 
 /// Names one slot in one of its lives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Key {
+pub(super) struct Key {
     pub(super) index: u32,
     pub(super) generation: u32,
 }

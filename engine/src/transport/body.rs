@@ -9,7 +9,6 @@ use ringway_protocol::{
 };
 
 use super::stream::Stream;
-use crate::message::{Part, Trailers};
 use crate::ring::{Lease, Ring};
 
 /// Why a body could not be read to its end.
@@ -91,16 +90,16 @@ impl BodyReader {
         Ok(rest)
     }
 
-    /// The next part of the body.
+    /// The next data of the body; `None` at its end.
     pub fn poll_part(
         &mut self,
         cx: &Context<'_>,
         stream: &mut Stream,
         ring: &Ring,
-    ) -> Poll<Result<Part, ReadError>> {
+    ) -> Poll<Result<Option<Lease>, ReadError>> {
         loop {
             if self.ended {
-                return Poll::Ready(Ok(Part::End));
+                return Poll::Ready(Ok(None));
             }
             match ready!(stream.poll_next(cx)).map_err(ReadError::Io)? {
                 Some(mut lease) => {
@@ -108,7 +107,7 @@ impl BodyReader {
                         stream.put_back(rest);
                     }
                     if !lease.is_empty() {
-                        return Poll::Ready(Ok(Part::Data(lease)));
+                        return Poll::Ready(Ok(Some(lease)));
                     }
                 }
                 None => {
@@ -175,7 +174,7 @@ impl BodyWriter {
     }
 
     /// What ends the body after its last data; `None` where nothing has to be written.
-    pub fn end(&self, trailers: Option<Trailers<'_>>, ring: &Ring) -> Option<Lease> {
+    pub fn end(&self, trailers: Option<&[(&[u8], &[u8])]>, ring: &Ring) -> Option<Lease> {
         if self.framing != BodyFraming::Chunked {
             return None;
         }

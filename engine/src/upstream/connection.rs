@@ -9,12 +9,13 @@ use std::task::{Context, Poll, ready};
 use ringway_protocol::{BodyError, BodyFraming, Limits, Method, ResponseError, ResponseHead};
 
 use super::pool::Permit;
+use super::settings::Pool;
 use crate::message::{Part, Sink, Source, Trailers};
 use crate::ring::{Lease, Ring};
 use crate::transport::{BodyReader, BodyWriter, Fill, ReadError, Stream};
 
 /// Bytes towards the origin that may wait before more of a body is taken from the client.
-pub const UNSENT_BYTES_MAX: usize = 64 * 1024;
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Bounds of a response's head.
 const HEAD: Limits = Limits {
@@ -56,6 +57,10 @@ pub struct Connection {
     pub upstream: usize,
     /// Index of the endpoint in its upstream.
     pub endpoint: usize,
+    /// From the request sent to the answer's head, in milliseconds.
+    pub head_timeout_ms: u64,
+    /// How long a body is held back for a 100 (Continue), in milliseconds.
+    pub expect_timeout_ms: u64,
     request_sent: bool,
     pub(super) idle_since_ms: u64,
     pub(super) idle_for_ms: u64,
@@ -69,6 +74,7 @@ impl Connection {
         stream: Stream,
         upstream: usize,
         endpoint: usize,
+        pool: &Pool,
         permit: Option<Permit>,
     ) -> Self {
         Self {
@@ -80,6 +86,8 @@ impl Connection {
             reused: false,
             upstream,
             endpoint,
+            head_timeout_ms: pool.response_head_timeout.as_millis() as u64,
+            expect_timeout_ms: pool.expect_continue_timeout.as_millis() as u64,
             request_sent: false,
             idle_since_ms: 0,
             idle_for_ms: u64::MAX,
@@ -183,6 +191,7 @@ impl Source for Connection {
     fn poll_part(&mut self, cx: &Context<'_>) -> Poll<Result<Part, OriginError>> {
         self.reader
             .poll_part(cx, &mut self.stream, &self.ring)
+            .map_ok(Part::from)
             .map_err(read_error)
     }
 

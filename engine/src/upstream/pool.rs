@@ -72,6 +72,17 @@ pub struct Acquired {
     pub queue: Option<Duration>,
 }
 
+/// An upstream as a worker is told of it.
+#[derive(Clone)]
+pub struct Known {
+    /// Its settings.
+    pub settings: Arc<Settings>,
+    /// What is resolved of it so far.
+    pub addresses: Addresses,
+    /// Its endpoints' limits.
+    pub limits: Vec<Arc<Limit>>,
+}
+
 struct Place {
     addresses_next: usize,
     idle: Vec<Connection>,
@@ -97,35 +108,36 @@ pub struct Pools {
 
 impl Pools {
     /// Empty pools. `tag` goes into the top byte of what idle sockets report.
-    pub fn new(
-        ring: &Ring,
-        upstreams: &[(Arc<Settings>, Addresses, Vec<Arc<Limit>>)],
-        worker: usize,
-        tag: u64,
-    ) -> Self {
+    pub fn new(ring: &Ring, upstreams: &[Known], worker: usize, tag: u64) -> Self {
         let pools = upstreams
             .iter()
-            .map(|(settings, addresses, limits)| {
-                let weights: Vec<u32> = settings
-                    .endpoints
-                    .iter()
-                    .map(|endpoint| endpoint.weight)
-                    .collect();
-                Pool {
-                    settings: Arc::clone(settings),
-                    balance: RoundRobin::new(&weights, worker as u64),
-                    addresses: Arc::clone(addresses),
-                    places: limits
+            .map(
+                |Known {
+                     settings,
+                     addresses,
+                     limits,
+                 }| {
+                    let weights: Vec<u32> = settings
+                        .endpoints
                         .iter()
-                        .map(|limit| Place {
-                            addresses_next: worker,
-                            idle: Vec::new(),
-                            passed_over_until_ms: 0,
-                            limit: Arc::clone(limit),
-                        })
-                        .collect(),
-                }
-            })
+                        .map(|endpoint| endpoint.weight)
+                        .collect();
+                    Pool {
+                        settings: Arc::clone(settings),
+                        balance: RoundRobin::new(&weights, worker as u64),
+                        addresses: Arc::clone(addresses),
+                        places: limits
+                            .iter()
+                            .map(|limit| Place {
+                                addresses_next: worker,
+                                idle: Vec::new(),
+                                passed_over_until_ms: 0,
+                                limit: Arc::clone(limit),
+                            })
+                            .collect(),
+                    }
+                },
+            )
             .collect();
         Self {
             ring: ring.clone(),
@@ -265,8 +277,14 @@ impl Pools {
             pools[upstream].places[endpoint].passed_over_until_ms =
                 self.ring.now_ms() + PASSED_OVER_MS;
         })?;
-        let connection =
-            Connection::new(&self.ring, Stream::new(socket), upstream, endpoint, permit);
+        let connection = Connection::new(
+            &self.ring,
+            Stream::new(socket),
+            upstream,
+            endpoint,
+            &pool,
+            permit,
+        );
         Ok(Acquired {
             connection,
             connect: Some(Duration::from_nanos(self.ring.now_ns() - queued_ns)),

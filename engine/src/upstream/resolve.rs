@@ -10,10 +10,10 @@ use std::time::Duration;
 use super::settings::{Host, Settings};
 
 /// How often names are looked up again.
-pub const REFRESH: Duration = Duration::from_secs(30);
+const REFRESH: Duration = Duration::from_secs(30);
 
 /// How soon a name that could not be resolved is looked up again.
-pub const RETRY: Duration = Duration::from_secs(2);
+const RETRY: Duration = Duration::from_secs(2);
 
 /// Addresses of one upstream's endpoints, by endpoint. A name that never resolved has none.
 pub type Addresses = Arc<Vec<Vec<SocketAddr>>>;

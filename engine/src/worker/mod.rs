@@ -17,7 +17,7 @@ use crate::observe::access_log::Writer;
 use crate::observe::{DateCache, RequestIds, WorkerStats, process_log};
 use crate::ring::{self, Listener, Remote, Ring, sleep_until};
 use crate::route::Table;
-use crate::upstream::{self, Addresses, Limit, Pools};
+use crate::upstream::{Addresses, Known, Pools};
 
 /// How often idle pools are swept and a quiet log is written out, in milliseconds.
 const TICK_MS: u64 = 250;
@@ -46,7 +46,7 @@ pub struct Start {
     /// The routes.
     pub table: Arc<Table>,
     /// The upstreams, what is resolved of them, and their endpoints' limits.
-    pub upstreams: Vec<(Arc<upstream::Settings>, Addresses, Vec<Arc<Limit>>)>,
+    pub upstreams: Vec<Known>,
     /// Its counters.
     pub stats: Arc<WorkerStats>,
     /// Its end of the access log.
@@ -80,8 +80,8 @@ impl Mailbox {
 }
 
 impl Worker {
-    /// Starts a worker's thread; returns when it accepts. `ended` gets its index when it has ended.
-    pub fn start(start: Start, ended: impl FnOnce(usize) + Send + 'static) -> io::Result<Self> {
+    /// Starts a worker's thread; returns when it accepts. `ended` is called when it has ended.
+    pub fn start(start: Start, ended: impl FnOnce() + Send + 'static) -> io::Result<Self> {
         let (tell, told) = std::sync::mpsc::channel();
         let index = start.index;
         let thread = std::thread::Builder::new()
@@ -91,7 +91,7 @@ impl Worker {
                 if let Err(error) = &result {
                     process_log::error(&format!("worker {index} failed: {error}"));
                 }
-                ended(index);
+                ended();
                 result
             })?;
         match told.recv() {
@@ -116,10 +116,13 @@ impl Worker {
     }
 }
 
+/// Whom it hands to.
+type Parts = (Ring, Rc<Downstream>, Rc<Services>);
+
 /// Hands what unattended sockets and timers report to whose it is.
 #[derive(Default)]
 struct Dispatch {
-    parts: RefCell<Option<(Ring, Rc<Downstream>, Rc<Services>)>>,
+    parts: RefCell<Option<Parts>>,
     tags: RefCell<Vec<u64>>,
     exhausted: Cell<u64>,
 }
@@ -181,7 +184,7 @@ async fn serve(
     let upstream_names = start
         .upstreams
         .iter()
-        .map(|(settings, ..)| settings.name.clone())
+        .map(|known| known.settings.name.clone())
         .collect();
     let services = Rc::new(Services {
         ring: ring.clone(),
@@ -239,15 +242,14 @@ async fn serve(
                 .pop_front();
             match message {
                 Some(Message::Resolved(upstream, addresses)) => {
-                    services.pools.resolved(upstream, addresses)
+                    services.pools.resolved(upstream, addresses);
                 }
                 Some(Message::Drain) => {
                     services.draining.set(true);
-                    for listener in &listeners {
+                    for listener in listeners.drain(..) {
                         listener.stop();
                     }
-                    // An armed accept takes a connection as soon as it is there, so the sockets' queues are empty when
-                    // the accepts have ended.
+                    // Each socket closes with its acceptor, which takes what still waits in its queue.
                     while accepting.get() > 0 {
                         sleep_until(&ring, ring.now_ms() + 1).await;
                     }
