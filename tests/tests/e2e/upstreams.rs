@@ -437,7 +437,7 @@ fn the_cap_on_connections_holds_over_all_workers() {
         })
         .collect();
     origin.wait_until("as many requests as allowed", |seen| {
-        seen.requests.len() == CAP
+        seen.requests.len() >= CAP
     });
     proxy.wait_for_metrics("all clients are waiting", |metrics| {
         metrics.gauge("http_in_flight_requests") == 16.0
@@ -448,7 +448,8 @@ fn the_cap_on_connections_holds_over_all_workers() {
     for client in &mut clients {
         assert_eq!(client.read_response().text(), "here");
     }
-    assert_eq!(peak.load(Ordering::SeqCst), CAP);
+    let peak = peak.load(Ordering::SeqCst);
+    assert!(peak <= CAP, "{peak} requests at work at once");
 }
 
 /// One upstream that hangs must not hold up another.

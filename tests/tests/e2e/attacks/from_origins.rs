@@ -423,11 +423,15 @@ fn bytes_after_an_answer_are_nobodys() {
 
 #[test]
 fn an_answer_nobody_asked_for_is_nobodys() {
-    let origin = Origin::script(|connection| {
+    let (answered, surplus) = (Signal::new(), Signal::new());
+    let (wait, raise) = (answered.clone(), surplus.clone());
+    let origin = Origin::script(move |connection| {
         connection.read_request();
         connection.send(ok("honest")).expect("taken");
         if connection.index() == 0 {
+            wait.wait();
             connection.send(ok("evil")).expect("taken");
+            raise.raise();
             connection.read_to_end();
         } else {
             connection.read_request();
@@ -436,6 +440,8 @@ fn an_answer_nobody_asked_for_is_nobodys() {
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
     assert_eq!(client.get("/first").text(), "honest");
+    answered.raise();
+    surplus.wait();
     for _ in 0..3 {
         let response = client.get("/second");
         // The proxy may meet the surplus before it asks, or find it instead of its answer.
