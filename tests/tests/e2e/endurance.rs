@@ -251,6 +251,8 @@ fn running_out_of_descriptors_ends_when_some_are_free_again() {
         .start();
     let mut kept = proxy.client();
     assert_eq!(kept.get("/").text(), "here");
+    // Everything the process holds for itself is open by then.
+    assert_eq!(proxy.admin("/healthz").status(), 200);
     proxy.limit_descriptors(proxy.fd_count() as u64 + 8);
     let mut crowd: Vec<_> = (0..64).map(|_| proxy.client()).collect();
     for client in &mut crowd {
