@@ -20,7 +20,7 @@ pub struct Downstream {
     /// Top byte of the tags of idle connections.
     tag: u64,
     idle: RefCell<Idle>,
-    ready: RefCell<VecDeque<Connection>>,
+    ready: RefCell<VecDeque<Box<Connection>>>,
     waiting: RefCell<Vec<Waker>>,
     /// Connections being served.
     active: Cell<usize>,
@@ -29,7 +29,7 @@ pub struct Downstream {
 
 #[derive(Default)]
 struct Idle {
-    slots: Vec<(u32, Option<Connection>)>,
+    slots: Vec<(u32, Option<Box<Connection>>)>,
     free: Vec<u32>,
     count: usize,
 }
@@ -56,14 +56,14 @@ impl Downstream {
     }
 
     /// Takes a new connection; its head must come in time.
-    pub fn accept(&self, connection: Connection) {
+    pub fn accept(&self, connection: Box<Connection>) {
         let patience = connection.shared.settings.timeouts.request_head.as_millis() as u64;
         connection.timer.set(self.services.ring.now_ms() + patience);
         self.leave(connection);
     }
 
     /// Leaves a connection to itself until something arrives or its time is up. Its timer is set.
-    pub(super) fn leave(&self, connection: Connection) {
+    pub(super) fn leave(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
         let index = idle.free.pop().unwrap_or_else(|| {
             idle.slots.push((0, None));
@@ -78,7 +78,7 @@ impl Downstream {
         idle.count += 1;
     }
 
-    fn take(&self, tag: u64) -> Option<Connection> {
+    fn take(&self, tag: u64) -> Option<Box<Connection>> {
         let mut idle = self.idle.borrow_mut();
         let index = tag as u32;
         let (generation, place) = idle.slots.get_mut(index as usize)?;
@@ -118,7 +118,7 @@ impl Downstream {
     pub fn close_idle(&self) {
         let tags: Vec<u64> = {
             let idle = self.idle.borrow();
-            let quiet = |connection: &Connection| !connection.stream.socket().has_arrived();
+            let quiet = |connection: &Box<Connection>| !connection.stream.socket().has_arrived();
             idle.slots
                 .iter()
                 .enumerate()

@@ -36,9 +36,9 @@ enum Head {
 /// Serves requests as long as any are there. Returns the connection when it is idle.
 pub(super) async fn serve(
     downstream: &Rc<Downstream>,
-    mut connection: Connection,
+    mut connection: Box<Connection>,
     session: &mut Session,
-) -> Option<Connection> {
+) -> Option<Box<Connection>> {
     let services = &downstream.services;
     let ring = &services.ring;
     loop {
@@ -221,7 +221,7 @@ async fn refuse(
     finish(downstream, connection, &outcome).await;
 }
 
-async fn close(downstream: &Rc<Downstream>, mut connection: Connection, outcome: &Outcome) {
+async fn close(downstream: &Rc<Downstream>, mut connection: Box<Connection>, outcome: &Outcome) {
     finish(downstream, &mut connection, outcome).await;
 }
 

@@ -374,7 +374,7 @@ impl<C: Client> Run<'_, C> {
     }
 
     /// A connection to one of the upstream's endpoints; connecting fails over to others, since nothing was sent.
-    async fn acquire(&mut self, upstream: usize) -> Result<(Connection, usize), Failure> {
+    async fn acquire(&mut self, upstream: usize) -> Result<(Box<Connection>, usize), Failure> {
         let pools = &self.services.pools;
         let stats = self.services.stats.upstream(upstream);
         let (mut tried, mut attempts) = (0u64, 0);
@@ -624,7 +624,7 @@ impl<C: Client> Run<'_, C> {
     async fn pass_answer(
         &mut self,
         route: &Route,
-        mut connection: Connection,
+        mut connection: Box<Connection>,
         length: usize,
         upgrade: bool,
     ) -> Result<(), Failure> {
@@ -640,7 +640,7 @@ impl<C: Client> Run<'_, C> {
             connection.with_trailers(&mut |trailers| any = trailers.is_some());
             any
         };
-        let ended = crate::message::Source::is_ended(&connection);
+        let ended = crate::message::Source::is_ended(&*connection);
         let response = &mut self.exchange.response;
         let bytes = lease.bytes();
         edit_response(response, &bytes[..length], edits(&route.response_headers));

@@ -27,7 +27,7 @@ pub async fn accept_all(
         match Guard::take(&shared, &stats, peer.ip()) {
             Ok(guard) => {
                 let socket = Socket::new(&ring, fd, Group::Small);
-                downstream.accept(Connection::new(&ring, socket, peer, guard));
+                downstream.accept(Box::new(Connection::new(&ring, socket, peer, guard)));
             }
             Err(refusal) => stats.connection_refused(refusal),
         }

@@ -33,6 +33,9 @@ pub(super) const INBOX_LEASES_MAX: usize = 16;
 /// Buffers sent by one gathered send.
 pub(super) const GATHER_MAX: usize = 16;
 
+/// Largest send that is tried without a completion of its own: it fits most sockets' buffers at once.
+pub(super) const QUIET_BYTES_MAX: usize = 32 * 1024;
+
 /// Bytes of pooled buffers kept for reuse, per reactor.
 pub(super) const POOL_KEPT_BYTES: usize = 4 * 1024 * 1024;
 

@@ -16,8 +16,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use super::buffers::{BufferRing, Buffers, Group, Lease};
 use super::clock;
 use super::limits::{
-    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, SMALL_BYTES, SMALL_COUNT,
-    SQ_ENTRIES,
+    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, QUIET_BYTES_MAX, SMALL_BYTES,
+    SMALL_COUNT, SQ_ENTRIES,
 };
 use super::operation::{AcceptorEntry, Address, Operation};
 use super::slots::{Key, Slots};
@@ -76,6 +76,8 @@ pub(super) struct State {
         reason = "the kernel reads a gather where it lies: it must not move"
     )]
     gathers: Vec<Box<Gather>>,
+    /// Sockets whose send went out without a completion to come.
+    quiet: Vec<Key>,
 }
 
 struct RemoteState {
@@ -134,6 +136,7 @@ impl Ring {
                     counters: Counters::default(),
                     remote: None,
                     gathers: Vec::new(),
+                    quiet: Vec::new(),
                 }),
                 buffers: Buffers::new(small, large),
                 now_ns: Cell::new(now_ns),
@@ -228,10 +231,12 @@ impl Ring {
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
         state.feed_starved(&self.shared.buffers);
-        let block = block && state.unattended.is_empty();
+        let block = block && state.unattended.is_empty() && state.starved.is_empty();
+        let block = block && !state.quiet_awaited();
         state.enter(block, self.now_ms());
         self.shared.now_ns.set(clock::now_ns());
         state.reap(&self.shared.buffers);
+        state.settle_quiet();
         state.wheel.advance(self.now_ms(), &mut state.unattended);
     }
 
@@ -520,7 +525,44 @@ impl State {
             socket.sending_bytes = total;
             socket.sending = Sending::Many(gather);
         }
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        socket.quiet = socket.sending_bytes <= QUIET_BYTES_MAX;
+        if socket.quiet {
+            self.quiet.push(key);
+        }
         self.push_send(key);
+    }
+
+    /// Whether something depends on a quiet send's end: then the turn must not wait for other news.
+    fn quiet_awaited(&mut self) -> bool {
+        let (quiet, sockets) = (&self.quiet, &mut self.sockets);
+        quiet.iter().any(|&key| {
+            sockets.get(key).is_some_and(|socket| {
+                socket.quiet
+                    && (socket.send_waker.is_some() || !socket.outbox.is_empty() || socket.closing)
+            })
+        })
+    }
+
+    /// Quiet sends of which no failure came with the submission are done (`MSG_DONTWAIT` never leaves one pending).
+    fn settle_quiet(&mut self) {
+        if self.quiet.is_empty() || !self.uring.submission().is_empty() {
+            return;
+        }
+        let mut quiet = std::mem::take(&mut self.quiet);
+        for key in quiet.drain(..) {
+            if let Some(socket) = self.sockets.get(key)
+                && std::mem::take(&mut socket.quiet)
+            {
+                let bytes = socket.sending_bytes as i32;
+                self.sent(key, bytes);
+            }
+        }
+        // What the sends' ends started meanwhile stays for the next turn.
+        quiet.append(&mut self.quiet);
+        self.quiet = quiet;
     }
 
     /// Submits what `sending` holds, from its first unsent byte.
@@ -530,11 +572,18 @@ impl State {
         };
         // WAITALL: the kernel goes on after a short send, so that one completion means all of it.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
+        // A quiet send never waits either: it is whole within the submission, or its completion says how short it fell.
+        let flags = if socket.quiet {
+            FLAGS | libc::MSG_DONTWAIT
+        } else {
+            FLAGS
+        };
+        let quiet = socket.quiet;
         let fd = types::Fd(socket.fd);
         let entry = match &mut socket.sending {
             Sending::Nothing => return,
             Sending::One(lease) => opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32)
-                .flags(FLAGS)
+                .flags(flags)
                 .build(),
             Sending::Many(gather) => {
                 gather.vector.clear();
@@ -547,9 +596,14 @@ impl State {
                 gather.header.msg_iov = gather.vector.as_mut_ptr();
                 gather.header.msg_iovlen = gather.vector.len();
                 opcode::SendMsg::new(fd, &raw const gather.header)
-                    .flags(FLAGS as u32)
+                    .flags(flags as u32)
                     .build()
             }
+        };
+        let entry = if quiet {
+            entry.flags(squeue::Flags::SKIP_SUCCESS)
+        } else {
+            entry
         };
         self.push(&entry.user_data(user_data(Kind::Send, key)));
     }
@@ -595,8 +649,8 @@ impl State {
         if socket.send_error.is_some() {
             while socket.outbox.pop().is_some() {}
         }
-        if let Some(waker) = &socket.send_waker {
-            waker.wake_by_ref();
+        if let Some(waker) = socket.send_waker.take() {
+            waker.wake();
         }
         // A connection nobody looks after that cannot be written to any more is reported through its end.
         let dead =

@@ -102,6 +102,8 @@ pub(super) struct Entry {
     pub(super) receive_waker: Option<Waker>,
     pub(super) sending: Sending,
     pub(super) outbox: Queue,
+    /// The send in flight completes with the submission, and says so only where it fails.
+    pub(super) quiet: bool,
     /// Bytes of the send in flight.
     pub(super) sending_bytes: usize,
     pub(super) send_error: Option<i32>,
@@ -129,6 +131,7 @@ impl Entry {
             end: None,
             receive_waker: None,
             sending: Sending::Nothing,
+            quiet: false,
             outbox: Queue::default(),
             sending_bytes: 0,
             send_error: None,

@@ -65,7 +65,7 @@ pub enum AcquireError {
 /// A connection, and what it took to get it.
 pub struct Acquired {
     /// The connection.
-    pub connection: Connection,
+    pub connection: Box<Connection>,
     /// Time to connect; `None` for one that was kept.
     pub connect: Option<Duration>,
     /// Time in the queue.
@@ -85,7 +85,9 @@ pub struct Known {
 
 struct Place {
     addresses_next: usize,
-    idle: Vec<Connection>,
+    /// Boxed: they move in and out with every request.
+    #[allow(clippy::vec_box, reason = "moving the boxes is the point")]
+    idle: Vec<Box<Connection>>,
     passed_over_until_ms: u64,
     limit: Arc<Limit>,
 }
@@ -198,7 +200,7 @@ impl Pools {
     }
 
     /// A kept connection to an endpoint, the one used last.
-    pub fn take_idle(&self, upstream: usize, endpoint: usize) -> Option<Connection> {
+    pub fn take_idle(&self, upstream: usize, endpoint: usize) -> Option<Box<Connection>> {
         let now_ms = self.ring.now_ms();
         let mut pools = self.pools.borrow_mut();
         let place = &mut pools[upstream].places[endpoint];
@@ -277,14 +279,14 @@ impl Pools {
             pools[upstream].places[endpoint].passed_over_until_ms =
                 self.ring.now_ms() + PASSED_OVER_MS;
         })?;
-        let connection = Connection::new(
+        let connection = Box::new(Connection::new(
             &self.ring,
             Stream::new(socket),
             upstream,
             endpoint,
             &pool,
             permit,
-        );
+        ));
         Ok(Acquired {
             connection,
             connect: Some(Duration::from_nanos(self.ring.now_ns() - queued_ns)),
@@ -306,7 +308,7 @@ impl Pools {
     }
 
     /// Puts a connection back once its exchange is complete; one that cannot be used again is closed.
-    pub fn put_back(&self, mut connection: Connection, keep_alive_s: Option<u32>) {
+    pub fn put_back(&self, mut connection: Box<Connection>, keep_alive_s: Option<u32>) {
         let mut pools = self.pools.borrow_mut();
         let pool = &mut pools[connection.upstream];
         let settings = pool.settings.pool;
