@@ -210,6 +210,9 @@ fn an_idle_connection_is_closed_without_a_word() {
     assert_eq!(client.wire().read_to_end().expect("a clean end"), b"");
 }
 
+/// Twenty times the idle time that these tests set, and less than the ten seconds over which rates are measured.
+const IDLE_IS_NOTICED: Duration = Duration::from_secs(6);
+
 #[test]
 fn a_body_that_stops_coming_is_given_up() {
     for framing in ["Content-Length: 10", "Transfer-Encoding: chunked"] {
@@ -217,6 +220,7 @@ fn a_body_that_stops_coming_is_given_up() {
         let proxy = Config::to(&origin)
             .timeouts("body_idle = \"300ms\"")
             .start();
+        let begun = Instant::now();
         let mut client = proxy.client();
         client.send(format!(
             "POST / HTTP/1.1\r\nHost: a\r\n{framing}\r\n\r\n5\r\n"
@@ -229,6 +233,7 @@ fn a_body_that_stops_coming_is_given_up() {
         client.assert_closed();
         let seen = origin.wait_until("its connection's end", |seen| seen.open == 0);
         assert!(seen.requests.is_empty(), "{framing}: {:?}", seen.requests);
+        assert!(begun.elapsed() < IDLE_IS_NOTICED, "{framing}");
     }
 }
 
@@ -246,12 +251,14 @@ fn a_client_that_stops_reading_is_closed_and_its_origin_with_it() {
     let proxy = Config::to(&origin)
         .timeouts("body_idle = \"300ms\"")
         .start();
+    let begun = Instant::now();
     let mut client = proxy.client();
     client.send(get("/"));
     client.read_head();
     origin.wait_until("the end of what nobody reads", |seen| {
         seen.accepted == 1 && seen.open == 0
     });
+    assert!(begun.elapsed() < IDLE_IS_NOTICED);
     let rest = client.wire().read_to_end();
     assert!(
         !rest.is_ok_and(|bytes| bytes.ends_with(b"\r\n0\r\n\r\n")),
