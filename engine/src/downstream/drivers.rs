@@ -118,11 +118,15 @@ impl Downstream {
     pub fn close_idle(&self) {
         let tags: Vec<u64> = {
             let idle = self.idle.borrow();
-            let quiet = |connection: &Box<Connection>| !connection.stream.socket().has_arrived();
+            let quiet = |connection: &Connection| !connection.stream.socket().has_arrived();
             idle.slots
                 .iter()
                 .enumerate()
-                .filter(|(_, (_, connection))| connection.as_ref().is_some_and(quiet))
+                .filter(|(_, (_, connection))| {
+                    connection
+                        .as_ref()
+                        .is_some_and(|connection| quiet(connection))
+                })
                 .map(|(index, (generation, _))| (u64::from(*generation) << 32) | index as u64)
                 .collect()
         };

@@ -12,7 +12,7 @@ use crate::ring::{Group, Lease, Ring, SMALL_BYTES};
 use crate::transport::{BodyReader, BodyWriter, ReadError, Stream};
 
 /// Bytes towards the client that may wait before more of a body is taken from the origin.
-const UNSENT_BYTES_MAX: usize = 64 * 1024;
+const UNSENT_BYTES_MAX: usize = 16 * 1024;
 
 /// Memory of one exchange's client side, reused.
 #[derive(Default)]

@@ -123,6 +123,17 @@ impl<C: Client> Run<'_, C> {
     async fn route(&mut self, lease: Lease, length: usize) -> Result<(), Failure> {
         let services = self.services;
         let bytes = lease.bytes();
+        let Exchange {
+            request,
+            remembered,
+            ..
+        } = &mut *self.exchange;
+        match request.fields.only(FieldId::RequestId, bytes) {
+            Some(id) if self.peer.trusted => remembered.request_id.extend_from_slice(id),
+            _ => remembered
+                .request_id
+                .extend_from_slice(&services.ids.borrow_mut().next_id()),
+        }
         let head = &self.exchange.request;
         let path = head.path(bytes);
         let found = services
@@ -431,14 +442,6 @@ impl<C: Client> Run<'_, C> {
             prefix,
             ..
         } = &mut *self.exchange;
-        if remembered.request_id.is_empty() {
-            match request.fields.only(FieldId::RequestId, bytes) {
-                Some(id) if self.peer.trusted => remembered.request_id.extend_from_slice(id),
-                _ => remembered
-                    .request_id
-                    .extend_from_slice(&services.ids.borrow_mut().next_id()),
-            }
-        }
         let forwarding = Forwarding {
             client: self.peer.address.ip(),
             client_text: self.peer.text,

@@ -40,9 +40,12 @@ impl Moved {
 pub(super) struct Watch {
     ring: Ring,
     patience: Patience,
+    /// At the last look, and when something had moved last.
+    seen: Moved,
+    moved_ms: u64,
+    /// At the window's start.
     last: Moved,
     last_ms: u64,
-    moved_ms: u64,
     /// The client had something to take during the whole window.
     reader_busy: bool,
 }
@@ -50,10 +53,12 @@ pub(super) struct Watch {
 impl Watch {
     pub(super) fn new(ring: &Ring, patience: Patience, client: &Stream, origin: &Stream) -> Self {
         let now_ms = ring.now_ms();
+        let moved = Moved::of(client, origin);
         Self {
             ring: ring.clone(),
             patience,
-            last: Moved::of(client, origin),
+            seen: moved,
+            last: moved,
             last_ms: now_ms,
             moved_ms: now_ms,
             reader_busy: false,
@@ -81,7 +86,8 @@ impl Watch {
             stream.socket().unsent_bytes() + stream.socket().unacknowledged_bytes() > 0
         };
         let (reader_waited_for, origin_waited_for) = (waits(client), waits(origin));
-        if moved != self.last {
+        if moved != self.seen {
+            self.seen = moved;
             self.moved_ms = now_ms;
         } else if now_ms >= self.moved_ms + self.patience.body_idle_ms {
             return Err(if reader_waited_for {

@@ -76,6 +76,10 @@ fn socket(address: SocketAddr, share: bool) -> Result<OwnedFd, Errno> {
     if share {
         sockopt::set_socket_reuseport(&socket, true)?;
     }
+    if address.is_ipv6() {
+        // `[::]` means IPv6: with `0.0.0.0` beside it both are listened on, and no client comes with a mapped address.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
     // Accepted sockets inherit it: small answers leave at once.
     sockopt::set_tcp_nodelay(&socket, true)?;
     Ok(socket)

@@ -9,7 +9,7 @@ use std::sync::mpsc::{Receiver, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGPIPE, SIGTERM, SIGUSR2};
 use signal_hook::iterator::Signals;
 
 use super::start::StartError;
@@ -38,7 +38,7 @@ pub(super) enum Event {
 /// Turns signals into events.
 pub(super) fn watch_signals(events: Sender<Event>) -> io::Result<()> {
     // A write to a socket or pipe that is gone is an error there, not a signal.
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGPIPE])?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR2])?;
     std::thread::Builder::new()
         .name("signals".into())
         .spawn(move || {
@@ -46,6 +46,12 @@ pub(super) fn watch_signals(events: Sender<Event>) -> io::Result<()> {
                 let event = match signal {
                     SIGTERM | SIGINT => Event::Stop,
                     SIGHUP => Event::Reopen,
+                    SIGUSR2 => {
+                        process_log::warn(
+                            "USR2: this version cannot upgrade itself; going on as before",
+                        );
+                        continue;
+                    }
                     _ => continue,
                 };
                 if events.send(event).is_err() {
@@ -64,6 +70,8 @@ pub(super) struct Control {
     pub(super) inbox: Receiver<Event>,
     pub(super) shown: Shown,
     pub(super) admin: Option<OwnedFd>,
+    /// Printed once everything is up.
+    pub(super) announcement: Vec<String>,
 }
 
 /// How far the way down has come.
@@ -91,6 +99,7 @@ impl Control {
             inbox,
             shown,
             admin,
+            announcement,
         } = self;
         let shown = Rc::new(shown);
         if let Some(fd) = admin {
@@ -101,6 +110,9 @@ impl Control {
             .map_err(|error| StartError::Other("wake the control thread", error))?;
         let events =
             forward(inbox, remote).map_err(|error| StartError::Other("start a thread", error))?;
+        for line in announcement {
+            process_log::announce(&line);
+        }
         let timer = Timer::new(&ring);
         let phase = Cell::new(Phase::Serving);
         let mut ended = 0;

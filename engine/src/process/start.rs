@@ -169,14 +169,15 @@ pub fn run(settings: &Settings, announce: Announce) -> Result<(), StartError> {
         .map_err(|error| StartError::Other("start a worker", error))?;
         workers.push(worker);
     }
-    for line in lines {
-        process_log::announce(&line);
-    }
-    process_log::announce("ready");
+    lines.push("ready".into());
     if announce == Announce::Hints
         && let Some(address) = first
     {
-        hints(address, admin.as_ref().map(|(address, _)| *address));
+        hints(
+            address,
+            admin.as_ref().map(|(address, _)| *address),
+            &mut lines,
+        );
     }
     // Snapshots that came between a worker's start and now.
     for (index, resolver) in upstreams.iter().enumerate() {
@@ -199,6 +200,7 @@ pub fn run(settings: &Settings, announce: Announce) -> Result<(), StartError> {
         inbox,
         shown,
         admin: admin.map(|(_, fd)| fd),
+        announcement: lines,
     };
     let result = control.run();
     drop(upstreams);
@@ -253,12 +255,12 @@ fn resolve(settings: &Settings, events: &Sender<Event>) -> Result<Vec<Resolver>,
     Ok(resolvers)
 }
 
-fn hints(address: SocketAddr, admin: Option<SocketAddr>) {
-    process_log::announce("try:");
-    process_log::announce(&format!("  curl -i http://{address}/hello"));
+fn hints(address: SocketAddr, admin: Option<SocketAddr>, lines: &mut Vec<String>) {
+    lines.push("try:".into());
+    lines.push(format!("  curl -i http://{address}/hello"));
     if let Some(admin) = admin {
-        process_log::announce(&format!("  curl http://{admin}/metrics"));
+        lines.push(format!("  curl http://{admin}/metrics"));
     }
-    process_log::announce("  ringway proxy --to http://127.0.0.1:3000    (your own origin)");
-    process_log::announce("  ringway config --example > ringway.toml     (a file to grow from)");
+    lines.push("  ringway proxy --to http://127.0.0.1:3000    (your own origin)".into());
+    lines.push("  ringway config --example > ringway.toml     (a file to grow from)".into());
 }

@@ -13,7 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::limits::{
-    HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, RING_RESERVE, TAILROOM_BYTES,
+    HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, RING_DRY_MS, RING_GROWTH, RING_RESERVE,
+    TAILROOM_BYTES,
 };
 
 /// Which provided-buffer ring a receive takes from.
@@ -30,11 +31,18 @@ pub enum Group {
 pub(super) struct BufferRing {
     entries: NonNull<BufRingEntry>,
     memory: NonNull<u8>,
-    count: u16,
+    /// Buffers there are without growth, and places in the ring.
+    base: u16,
+    places: u16,
     stride: usize,
     tail: Cell<u16>,
     /// Buffers the kernel holds.
     available: Cell<u16>,
+    /// Buffers in use: those below this index, but for the spare ones.
+    grown: Cell<u16>,
+    spare: RefCell<Vec<u16>>,
+    /// Since when a receive waits and no buffer is there, in ms.
+    dry_since_ms: Cell<Option<u64>>,
 }
 
 impl BufferRing {
@@ -45,15 +53,17 @@ impl BufferRing {
         count: u16,
         bytes: usize,
     ) -> io::Result<Self> {
-        assert!(count.is_power_of_two());
+        assert!(count.is_power_of_two() && RING_GROWTH.is_power_of_two());
+        let places = count * RING_GROWTH;
         let stride = HEADROOM_BYTES + bytes + TAILROOM_BYTES;
-        let entries = map(usize::from(count) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
-        let memory = map(usize::from(count) * stride)?;
-        // SAFETY: `entries` is a page-aligned mapping of `count` entries, never unmapped while the ring lives.
+        let entries = map(usize::from(places) * size_of::<BufRingEntry>())?.cast::<BufRingEntry>();
+        // Pages that are never written cost nothing.
+        let memory = map(usize::from(places) * stride)?;
+        // SAFETY: `entries` is a page-aligned mapping of `places` entries, never unmapped while the ring lives.
         unsafe {
             ring.submitter().register_buf_ring_with_flags(
                 entries.as_ptr() as u64,
-                count,
+                places,
                 group as u16,
                 0,
             )?;
@@ -61,10 +71,14 @@ impl BufferRing {
         let this = Self {
             entries,
             memory,
-            count,
+            base: count,
+            places,
             stride,
             tail: Cell::new(0),
             available: Cell::new(0),
+            grown: Cell::new(count),
+            spare: RefCell::default(),
+            dry_since_ms: Cell::new(None),
         };
         for index in 0..count {
             this.give(index);
@@ -75,8 +89,8 @@ impl BufferRing {
     /// Gives buffer `index` to the kernel.
     fn give(&self, index: u16) {
         let tail = self.tail.get();
-        let slot = usize::from(tail & (self.count - 1));
-        // SAFETY: `slot < count`, so the entry lies in the mapping; only this thread writes entries, and the kernel
+        let slot = usize::from(tail & (self.places - 1));
+        // SAFETY: `slot < places`, so the entry lies in the mapping; only this thread writes entries, and the kernel
         // does not read this one before the tail below is published.
         let entry = unsafe { &mut *self.entries.as_ptr().add(slot) };
         let start =
@@ -92,6 +106,48 @@ impl BufferRing {
             let tail_field = BufRingEntry::tail(self.entries.as_ptr()).cast_mut();
             AtomicU16::from_ptr(tail_field).store(self.tail.get(), Ordering::Release);
         }
+    }
+
+    /// Takes buffer `index` back: to the kernel, or aside where the ring grew and need not have.
+    fn take_back(&self, index: u16) {
+        if index >= self.base && self.available.get() >= self.base / 2 {
+            self.spare.borrow_mut().push(index);
+        } else {
+            self.give(index);
+        }
+    }
+
+    /// A receive waits. Grows the ring once it has been dry for a while, so that readers who hold what there is do not
+    /// stop all others. True where a buffer is there now.
+    pub(super) fn feed(&self, now_ms: u64) -> bool {
+        if self.available.get() > 0 {
+            self.dry_since_ms.set(None);
+            return true;
+        }
+        match self.dry_since_ms.get() {
+            None => self.dry_since_ms.set(Some(now_ms)),
+            Some(since) if now_ms >= since + RING_DRY_MS => {
+                self.dry_since_ms.set(None);
+                for _ in 0..self.base / 2 {
+                    let spare = self.spare.borrow_mut().pop();
+                    match spare {
+                        Some(index) => self.give(index),
+                        None if self.grown.get() < self.places => {
+                            self.give(self.grown.get());
+                            self.grown.set(self.grown.get() + 1);
+                        }
+                        None => break,
+                    }
+                }
+            }
+            Some(_) => {}
+        }
+        self.available.get() > 0
+    }
+
+    /// Buffers in somebody's hands.
+    fn leased(&self) -> u16 {
+        self.grown.get() - self.spare.borrow().len() as u16 - self.available.get()
     }
 
     /// The kernel's idea of how many buffers it can fill.
@@ -152,8 +208,10 @@ impl Buffers {
     pub(super) fn filled(self: &Rc<Self>, group: Group, index: u16, filled: usize) -> Lease {
         let ring = self.ring(group);
         ring.available.set(ring.available.get() - 1);
-        assert!(index < ring.count && filled <= ring.stride - HEADROOM_BYTES - TAILROOM_BYTES);
-        // SAFETY: `index < count`, so the address lies in the mapping.
+        assert!(
+            index < ring.grown.get() && filled <= ring.stride - HEADROOM_BYTES - TAILROOM_BYTES
+        );
+        // SAFETY: `index < grown <= places`, so the address lies in the mapping.
         let base = unsafe { ring.memory.add(usize::from(index) * ring.stride) };
         Lease {
             base,
@@ -200,7 +258,8 @@ impl Buffers {
     pub(super) fn relieve(self: &Rc<Self>, lease: Lease) -> Lease {
         if let Home::Ring { group, .. } = lease.home {
             let ring = self.ring(group);
-            if ring.available.get() < ring.count / RING_RESERVE
+            if ring.grown.get() == ring.places
+                && ring.available.get() < ring.base / RING_RESERVE
                 && let Some(mut copy) = self.lease(lease.len())
             {
                 copy.append(lease.bytes());
@@ -212,7 +271,7 @@ impl Buffers {
 
     fn take_back(&self, base: NonNull<u8>, capacity: usize, home: Home) {
         match home {
-            Home::Ring { group, index } => self.ring(group).give(index),
+            Home::Ring { group, index } => self.ring(group).take_back(index),
             Home::Pool => {
                 // SAFETY: `base` and `capacity` are those of the boxed slice that `lease` turned into a pointer,
                 // and its only lease ends here.
@@ -233,10 +292,9 @@ impl Buffers {
 
     /// Buffers out of the kernel's hands, for the leak check: `(small, large, pool bytes)`.
     pub(super) fn leased(&self) -> (u16, u16, usize) {
-        let out = |ring: &BufferRing| ring.count - ring.available.get();
         (
-            out(&self.rings[0]),
-            out(&self.rings[1]),
+            self.rings[0].leased(),
+            self.rings[1].leased(),
             self.pool.borrow().leased_bytes,
         )
     }

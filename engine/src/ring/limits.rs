@@ -24,8 +24,14 @@ pub const LARGE_BYTES: usize = 32 * 1024;
 /// Large buffers given to the kernel, per reactor.
 pub(super) const LARGE_COUNT: u16 = 64;
 
+/// How many times its first number of buffers a ring may grow to, where slow readers hold what it has.
+pub(super) const RING_GROWTH: u16 = 8;
+
+/// How long a ring has to be dry before it grows, in milliseconds: fast readers give buffers back within one turn.
+pub(super) const RING_DRY_MS: u64 = 20;
+
 /// Received bytes one socket may have waiting before its receive is stopped.
-pub(super) const INBOX_BYTES_MAX: usize = 128 * 1024;
+pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024;
 
 /// Received buffers one socket may have waiting before its receive is stopped.
 pub(super) const INBOX_LEASES_MAX: usize = 16;
@@ -45,6 +51,6 @@ pub(super) const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
 /// Single-shot accepts kept armed per listening socket.
 pub(super) const ACCEPTS_ARMED: usize = 16;
 
-/// A buffer ring with fewer than one in this many of its buffers left has what is to be sent copied out of it, so that
-/// slow readers cannot hold it all.
+/// A buffer ring that has grown all it may, with fewer than one in this many of its buffers left, has what is to be sent
+/// copied out of it, so that slow readers cannot hold it all.
 pub(super) const RING_RESERVE: u16 = 4;

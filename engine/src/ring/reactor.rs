@@ -16,8 +16,8 @@ use io_uring::{IoUring, cqueue, opcode, squeue, types};
 use super::buffers::{BufferRing, Buffers, Group, Lease};
 use super::clock;
 use super::limits::{
-    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, QUIET_BYTES_MAX, SMALL_BYTES,
-    SMALL_COUNT, SQ_ENTRIES,
+    ACCEPTS_ARMED, CQ_ENTRIES, GATHER_MAX, LARGE_BYTES, LARGE_COUNT, QUIET_BYTES_MAX, RING_DRY_MS,
+    SMALL_BYTES, SMALL_COUNT, SQ_ENTRIES,
 };
 use super::operation::{AcceptorEntry, Address, Operation};
 use super::slots::{Key, Slots};
@@ -230,9 +230,8 @@ impl Ring {
         }
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
-        state.feed_starved(&self.shared.buffers);
-        let block = block && state.unattended.is_empty() && state.starved.is_empty();
-        let block = block && !state.quiet_awaited();
+        state.feed_starved(&self.shared.buffers, self.now_ms());
+        let block = block && state.unattended.is_empty() && !state.quiet_awaited();
         state.enter(block, self.now_ms());
         self.shared.now_ns.set(clock::now_ns());
         state.reap(&self.shared.buffers);
@@ -283,11 +282,14 @@ impl State {
         let queued = self.uring.submission().len() as u32;
         let ready = !self.uring.completion().is_empty();
         let want = u32::from(block && !ready);
-        let wait = if want == 1 {
+        let mut wait = if want == 1 {
             self.wheel.wait_ms(now_ms)
         } else {
             None
         };
+        if !self.starved.is_empty() {
+            wait = Some(wait.unwrap_or(u64::MAX).min(RING_DRY_MS)).filter(|_| want == 1);
+        }
         let submitter = self.uring.submitter();
         // The time of `now_ms` is the round's start; a coarse timer may wait a little longer than it had to.
         let result = match wait {
@@ -461,11 +463,11 @@ impl State {
     }
 
     /// Arms again those that found no buffer, as many as there are buffers.
-    fn feed_starved(&mut self, buffers: &Rc<Buffers>) {
-        let mut room = [
-            buffers.ring(Group::Small).available(),
-            buffers.ring(Group::Large).available(),
-        ];
+    fn feed_starved(&mut self, buffers: &Rc<Buffers>, now_ms: u64) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let mut room = [Group::Small, Group::Large].map(|group| buffers.ring(group).available());
         for _ in 0..self.starved.len() {
             let Some(key) = self.starved.pop_front() else {
                 break;
@@ -476,10 +478,14 @@ impl State {
             if socket.receive != Receive::Starved {
                 continue;
             }
+            let ring = buffers.ring(socket.group);
             let left = &mut room[socket.group as usize];
             if *left == 0 {
-                self.starved.push_back(key);
-                continue;
+                if !ring.feed(now_ms) {
+                    self.starved.push_back(key);
+                    continue;
+                }
+                *left = ring.available();
             }
             *left -= 1;
             socket.receive = Receive::Idle;
@@ -537,6 +543,10 @@ impl State {
 
     /// Whether something depends on a quiet send's end: then the turn must not wait for other news.
     fn quiet_awaited(&mut self) -> bool {
+        // Their buffers may be what others wait for.
+        if !self.starved.is_empty() {
+            return !self.quiet.is_empty();
+        }
         let (quiet, sockets) = (&self.quiet, &mut self.sockets);
         quiet.iter().any(|&key| {
             sockets.get(key).is_some_and(|socket| {

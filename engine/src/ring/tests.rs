@@ -146,6 +146,30 @@ fn sockets_that_found_no_buffer_are_served_when_one_comes_back() {
     });
 }
 
+/// Slow readers hold what was received for them; everyone else must still be served.
+#[test]
+fn a_ring_whose_buffers_are_all_held_grows_and_comes_back_down() {
+    on_ring(async |ring| {
+        let mut held = Vec::new();
+        let (socket, mut outside) = pair(&ring, Group::Large);
+        for _ in 0..limits::LARGE_COUNT * 2 {
+            outside.write_all(b"held").unwrap();
+            held.push(
+                poll_fn(|cx| socket.poll_receive(cx))
+                    .await
+                    .unwrap()
+                    .unwrap(),
+            );
+        }
+        assert!(held.iter().all(|lease| lease.bytes() == b"held"));
+        assert_eq!(ring.leased().1, limits::LARGE_COUNT * 2);
+        held.clear();
+        assert_eq!(ring.leased().1, 0);
+        outside.write_all(b"again").unwrap();
+        assert_eq!(receive(&socket).await.unwrap(), b"again");
+    });
+}
+
 #[test]
 fn a_dropped_socket_is_closed_though_its_receive_was_armed() {
     on_ring(async |ring| {

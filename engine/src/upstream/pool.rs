@@ -20,6 +20,9 @@ use crate::transport::Stream;
 /// How long an endpoint that could not be reached is passed over while others are there.
 const PASSED_OVER_MS: u64 = 1000;
 
+/// Addresses of one name tried before its endpoint counts as unreachable.
+const ADDRESSES_TRIED_MAX: usize = 3;
+
 /// How often a request that waits for a connection looks whether one may be made: other workers' ends are not told.
 const QUEUE_LOOK_MS: u64 = 16;
 
@@ -224,7 +227,7 @@ impl Pools {
         endpoint: usize,
     ) -> Result<Acquired, AcquireError> {
         let begun_ns = self.ring.now_ns();
-        let (pool, limit, address) = {
+        let (pool, limit, (addresses, first)) = {
             let mut pools = self.pools.borrow_mut();
             let pool = &mut pools[upstream];
             let all = &pool.addresses[endpoint];
@@ -232,9 +235,13 @@ impl Pools {
             if all.is_empty() {
                 return Err(AcquireError::Unresolved);
             }
-            let address = all[place.addresses_next % all.len()];
-            place.addresses_next = place.addresses_next.wrapping_add(1);
-            (pool.settings.pool, Arc::clone(&place.limit), address)
+            let first = place.addresses_next;
+            place.addresses_next = first.wrapping_add(1);
+            (
+                pool.settings.pool,
+                Arc::clone(&place.limit),
+                (Arc::clone(&pool.addresses), first),
+            )
         };
         let permit = if pool.max_connections == 0 {
             None
@@ -273,8 +280,17 @@ impl Pools {
             Some(Permit(limit))
         };
         let queued_ns = self.ring.now_ns();
-        let socket = self.open(address, pool.connect_timeout).await;
-        let socket = socket.inspect_err(|_| {
+        // A name's addresses are one endpoint: one that refuses is no reason to fail while another may not.
+        let all = &addresses[endpoint];
+        let mut opened = Err(AcquireError::Unresolved);
+        for turn in 0..all.len().min(ADDRESSES_TRIED_MAX) {
+            let address = all[first.wrapping_add(turn) % all.len()];
+            opened = self.open(address, pool.connect_timeout).await;
+            if opened.is_ok() {
+                break;
+            }
+        }
+        let socket = opened.inspect_err(|_| {
             let mut pools = self.pools.borrow_mut();
             pools[upstream].places[endpoint].passed_over_until_ms =
                 self.ring.now_ms() + PASSED_OVER_MS;
