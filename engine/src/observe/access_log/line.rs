@@ -9,6 +9,7 @@ use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
+use crate::observe::Format;
 use crate::observe::date::{CommonLogCache, Rfc3339Cache};
 
 /// Bytes of a path that are logged.
@@ -76,15 +77,40 @@ pub struct Phases {
     pub first_byte: Option<Duration>,
 }
 
+/// Writes lines of one format.
+#[derive(Debug)]
+pub struct Lines {
+    format: Format,
+    dates: Dates,
+}
+
+impl Lines {
+    /// Of this format.
+    pub fn new(format: Format) -> Self {
+        Self {
+            format,
+            dates: Dates::default(),
+        }
+    }
+
+    /// Appends `record` as a line, with its line feed.
+    pub fn append(&mut self, to: &mut Vec<u8>, record: &Record<'_>) {
+        match self.format {
+            Format::Json => append_json(to, record, &mut self.dates),
+            Format::Text => append_text(to, record, &mut self.dates),
+        }
+    }
+}
+
 /// Dates of the lines, cached for a second.
 #[derive(Debug, Default)]
-pub(super) struct Dates {
+struct Dates {
     rfc3339: Rfc3339Cache,
     common_log: CommonLogCache,
 }
 
 /// Appends `record` as one JSON object and a line feed. Every key is in every line; what does not apply is `null`.
-pub(super) fn append_json(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut Dates) {
+fn append_json(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut Dates) {
     line.extend_from_slice(b"{\"time\":\"");
     line.extend_from_slice(dates.rfc3339.text(record.unix_millis));
     line.extend_from_slice(b"\",\"method\":");
@@ -136,7 +162,7 @@ pub(super) fn append_json(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut D
 
 /// Appends `record` as a line in the common log's order, the user agent after it, then the rest as `key=value` where it
 /// applies.
-pub(super) fn append_text(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut Dates) {
+fn append_text(line: &mut Vec<u8>, record: &Record<'_>, dates: &mut Dates) {
     address(line, record.remote);
     line.extend_from_slice(b" - - [");
     line.extend_from_slice(dates.common_log.text(record.unix_millis / 1000));

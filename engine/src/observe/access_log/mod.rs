@@ -7,6 +7,6 @@ mod line;
 mod sink;
 mod writer;
 
-pub use line::{PATH_BYTES_MAX, Phases, Record, TEXT_BYTES_MAX, USER_AGENT_BYTES_MAX};
+pub use line::{Lines, PATH_BYTES_MAX, Phases, Record, TEXT_BYTES_MAX, USER_AGENT_BYTES_MAX};
 pub use sink::{Closed, Sink};
 pub use writer::{BATCH_BYTES, FLUSH_AFTER_MILLIS, QUEUE_BATCHES_MAX, Writer};

@@ -5,7 +5,7 @@
 use std::sync::mpsc::{SyncSender, TrySendError};
 use std::sync::{Arc, Mutex};
 
-use super::line::{self, Dates, Record};
+use super::line::{Lines, Record};
 use crate::observe::{Format, WorkerStats};
 
 /// A batch is handed over once it has this many bytes.
@@ -17,6 +17,10 @@ pub const QUEUE_BATCHES_MAX: usize = 1024;
 
 /// How long a line waits in a batch that does not fill, with a worker that calls `flush_if_due` once a tick.
 pub const FLUSH_AFTER_MILLIS: u64 = 100;
+
+/// Empty batches a worker keeps to itself, so that a moment in which the log's thread does not run costs no allocation.
+/// Their memory is touched only when they are used.
+const OWN_SPARES_MAX: usize = 4;
 
 /// A batch's space at the start: what makes it due, and one common line more.
 const BATCH_SPACE_BYTES: usize = BATCH_BYTES + 2048;
@@ -45,9 +49,10 @@ pub struct Writer {
     /// `None`: the log is off.
     queue: Option<SyncSender<Message>>,
     spares: Spares,
-    format: Format,
-    dates: Dates,
+    lines: Lines,
     batch: Batch,
+    /// Empty batches of this worker's own, `OWN_SPARES_MAX` at most.
+    own_spares: Vec<Batch>,
     /// When the batch's first line was appended.
     since_unix_millis: u64,
     stats: Arc<WorkerStats>,
@@ -60,15 +65,17 @@ impl Writer {
         format: Format,
         stats: Arc<WorkerStats>,
     ) -> Self {
+        let with_space = |count| (0..count).map(|_| Batch::with_space()).collect();
+        let (batch, own_spares) = match queue {
+            Some(_) => (Batch::with_space(), with_space(OWN_SPARES_MAX)),
+            None => Default::default(),
+        };
         Self {
-            batch: match queue {
-                Some(_) => Batch::with_space(),
-                None => Batch::default(),
-            },
+            batch,
+            own_spares,
             queue,
             spares,
-            format,
-            dates: Dates::default(),
+            lines: Lines::new(format),
             since_unix_millis: 0,
             stats,
         }
@@ -87,10 +94,7 @@ impl Writer {
         if self.batch.lines == 0 {
             self.since_unix_millis = record.unix_millis;
         }
-        match self.format {
-            Format::Json => line::append_json(&mut self.batch.bytes, record, &mut self.dates),
-            Format::Text => line::append_text(&mut self.batch.bytes, record, &mut self.dates),
-        }
+        self.lines.append(&mut self.batch.bytes, record);
         self.batch.lines += 1;
         if self.batch.bytes.len() >= BATCH_BYTES {
             self.flush();
@@ -108,31 +112,33 @@ impl Writer {
 
     /// Hands the batch over, or drops it where the log's thread has fallen behind.
     pub fn flush(&mut self) {
-        let Some(queue) = &self.queue else { return };
         if self.batch.lines == 0 {
             return;
         }
         let next = self.spare();
+        let Some(queue) = &self.queue else { return };
         let full = std::mem::replace(&mut self.batch, next);
         match queue.try_send(Message::Batch(full)) {
             Ok(()) => {}
             Err(TrySendError::Full(message) | TrySendError::Disconnected(message)) => {
                 if let Message::Batch(dropped) = message {
                     self.stats.access_log_dropped.add(dropped.lines);
-                    self.batch = dropped.emptied();
+                    let spare = std::mem::replace(&mut self.batch, dropped.emptied());
+                    self.own_spares.push(spare);
                 }
             }
         }
     }
 
-    /// An empty batch: one that has been written, or a new one where there is none or another thread is at them.
-    fn spare(&self) -> Batch {
-        let spare = self
-            .spares
-            .try_lock()
-            .ok()
-            .and_then(|mut spares| spares.pop());
-        spare.unwrap_or_else(Batch::with_space)
+    /// An empty batch: one that has been written, or a new one where the log's thread is further behind than the
+    /// worker's own spares last. Where another thread is at those that have been written, they are left to it.
+    fn spare(&mut self) -> Batch {
+        if let Ok(mut spares) = self.spares.try_lock() {
+            let wanted = OWN_SPARES_MAX - self.own_spares.len();
+            let rest = spares.len().saturating_sub(wanted);
+            self.own_spares.extend(spares.drain(rest..));
+        }
+        self.own_spares.pop().unwrap_or_else(Batch::with_space)
     }
 }
 
@@ -197,6 +203,11 @@ mod tests {
             Writer::new(Some(queue), Spares::default(), Format::Json, stats),
             batches,
         )
+    }
+
+    /// Where a batch's space is.
+    fn at(batch: &Batch) -> *const u8 {
+        batch.bytes.as_ptr()
     }
 
     /// Lines of the next batch in the queue.
@@ -284,6 +295,50 @@ mod tests {
         writer.append(&record(0));
         writer.flush();
         assert_eq!(writer.batch.bytes.as_ptr(), first);
+    }
+
+    #[test]
+    fn a_log_thread_that_is_a_moment_behind_costs_no_new_space() {
+        let (mut writer, batches) = writer(8);
+        let mut known: Vec<_> = writer
+            .own_spares
+            .iter()
+            .chain([&writer.batch])
+            .map(at)
+            .collect();
+        for _ in 0..OWN_SPARES_MAX {
+            writer.append(&record(0));
+            writer.flush();
+        }
+        assert!(known.contains(&at(&writer.batch)));
+        for written in batches.try_iter() {
+            if let Message::Batch(batch) = written {
+                let mut spares = writer.spares.lock().expect("nobody panicked");
+                spares.push(batch.emptied());
+            }
+        }
+        writer.append(&record(0));
+        writer.flush();
+        let mut now: Vec<_> = writer
+            .own_spares
+            .iter()
+            .chain([&writer.batch])
+            .map(at)
+            .collect();
+        assert_eq!(now.len(), OWN_SPARES_MAX);
+        now.sort_unstable();
+        known.retain(|space| now.binary_search(space).is_ok());
+        assert_eq!(known.len(), now.len(), "all of them are old ones");
+    }
+
+    #[test]
+    fn a_dropped_batch_leaves_as_many_spares_as_before() {
+        let (mut writer, _batches) = writer(1);
+        for _ in 0..3 {
+            writer.append(&record(0));
+            writer.flush();
+        }
+        assert_eq!(writer.own_spares.len(), OWN_SPARES_MAX - 1);
     }
 
     #[test]
