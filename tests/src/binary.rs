@@ -1,9 +1,12 @@
-//! The `ringway` that is tried: built once per test process, with the fault that a test may ask for.
+//! The `ringway` that is tried: built once per test process, with the fault and the figures that a test may ask for.
 
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+
+/// What no release has: a header that makes a connection panic, and a count of what workers allocate.
+const FEATURES: &str = "fault-injection,count-allocations";
 
 /// The workspace's root.
 pub fn workspace_root() -> &'static Path {
@@ -14,8 +17,8 @@ pub fn workspace_root() -> &'static Path {
 
 /// Where the binary is; built on the first call, in the profile of the tests themselves.
 ///
-/// It has the feature `fault-injection`, so it goes to a directory of its own and never takes the place of the one that a
-/// user built. What it has in common with that one is not compiled again: only the final artifacts are kept apart.
+/// It has the features in `FEATURES`, so it goes to a directory of its own and never takes the place of the one that a user
+/// built. What it has in common with that one is not compiled again: only the final artifacts are kept apart.
 pub fn ringway_binary() -> &'static Path {
     // A build that failed once is not tried again by every other test.
     static BINARY: OnceLock<Result<PathBuf, String>> = OnceLock::new();
@@ -31,7 +34,7 @@ fn build() -> Result<PathBuf, String> {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo
         .args(["build", "--quiet", "--package", "ringway-engine"])
-        .args(["--bin", "ringway", "--features", "fault-injection"])
+        .args(["--bin", "ringway", "--features", FEATURES])
         .arg("--manifest-path")
         .arg(workspace_root().join("Cargo.toml"))
         .arg("--target-dir")

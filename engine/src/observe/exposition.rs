@@ -256,6 +256,12 @@ impl<'a> Totals<'a> {
         let name = "ringway_buffer_exhausted_total";
         let help = "Times that no buffer was left for a read.";
         single(out, name, "counter", help, self.buffer_exhausted);
+        #[cfg(feature = "count-allocations")]
+        {
+            let name = "ringway_worker_allocations_total";
+            let help = "Heap allocations of workers.";
+            single(out, name, "counter", help, super::allocations::total());
+        }
     }
 }
 

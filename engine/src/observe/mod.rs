@@ -1,6 +1,8 @@
 //! Per-core counters and histograms, metric names, exposition, access log.
 
 pub mod access_log;
+#[cfg(feature = "count-allocations")]
+pub mod allocations;
 mod counters;
 pub mod date;
 mod exposition;

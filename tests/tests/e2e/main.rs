@@ -1,5 +1,6 @@
 //! The product as its users meet it: the real process, real sockets, bytes.
 
+mod allocations;
 mod attacks;
 mod command_line;
 mod draining;
