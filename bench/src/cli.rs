@@ -19,6 +19,7 @@ use crate::{
     compare,
     cpus::CpuList,
     load::{self, Body, Checks, Counts, Report, RequestShape, Running, Target, Until},
+    micro,
     origin::{self, Origin},
 };
 
@@ -35,6 +36,7 @@ enum Command {
     Load(Box<LoadArgs>),
     Origin(OriginArgs),
     Compare(Box<CompareArgs>),
+    Micro(MicroArgs),
 }
 
 /// Loads one URL and reports what came back. Exit code 1 if anything failed.
@@ -166,12 +168,36 @@ struct CompareArgs {
     html: Option<PathBuf>,
 }
 
+/// Counts the instructions of the pieces that each request needs: parsing, policy, encoding, routing, logging.
+///
+/// Needs valgrind. Counts are the same on a busy machine as on a quiet one; compare those of the same machine and
+/// compiler. Without the kernel's work, which most of a request's time goes to.
+#[derive(Debug, Args)]
+struct MicroArgs {
+    /// Pieces to count [default: all]
+    #[arg(value_name = "PIECE", value_parser = clap::builder::PossibleValuesParser::new(micro::NAMES))]
+    pieces: Vec<String>,
+    /// The valgrind to count with
+    #[arg(long, value_name = "PATH", default_value = micro::VALGRIND)]
+    valgrind: String,
+    /// Report as JSON, into a file or to standard output
+    #[arg(long, value_name = "FILE", num_args = 0..=1, default_missing_value = "-")]
+    json: Option<PathBuf>,
+    /// Repeat this piece and say nothing: what is run under valgrind
+    #[arg(long, value_name = "PIECE", hide = true, requires = "times")]
+    run: Option<String>,
+    /// How often
+    #[arg(long, hide = true)]
+    times: Option<u64>,
+}
+
 /// Runs the command line. Exit codes: 0 fine, 1 failed, 2 wrong usage.
 pub fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Load(args) => load(*args),
         Command::Origin(args) => serve_origin(&args),
         Command::Compare(args) => compare(*args),
+        Command::Micro(args) => count_pieces(&args),
     };
     result.unwrap_or_else(|error| {
         eprintln!("ringway-bench: {error}");
@@ -372,6 +398,39 @@ fn compare(args: CompareArgs) -> Result<ExitCode, String> {
     } else {
         ExitCode::FAILURE
     })
+}
+
+fn count_pieces(args: &MicroArgs) -> Result<ExitCode, String> {
+    if let (Some(piece), Some(times)) = (&args.run, args.times) {
+        return match micro::run_piece(piece, times) {
+            true => Ok(ExitCode::SUCCESS),
+            false => Err(format!("there is no piece `{piece}`")),
+        };
+    }
+    let is_terminal = io::stderr().is_terminal();
+    let mut say = |text: &str| {
+        if is_terminal {
+            // The line is written over by the next.
+            eprint!("\r\x1b[K{text}");
+        }
+    };
+    let rows = micro::run(&args.pieces, &args.valgrind, &mut say);
+    say("");
+    let rows = rows?;
+    let to_stdout = match args.json.as_deref() {
+        Some(path) if path != "-" => {
+            std::fs::write(path, micro::to_json(&rows).to_string())
+                .map_err(|error| format!("{}: {error}", path.display()))?;
+            micro::to_text(&rows)
+        }
+        Some(_) => format!("{}\n", micro::to_json(&rows)),
+        None => micro::to_text(&rows),
+    };
+    io::stdout()
+        .lock()
+        .write_all(to_stdout.as_bytes())
+        .map_err(|error| format!("cannot write the counts: {error}"))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 impl CompareArgs {

@@ -1,7 +1,7 @@
 //! Ringway's load harness: a load generator, a test origin, and a side-by-side comparison of proxies.
 //!
 //! It shares no code with the engine, so that one bug cannot hide in both: readiness instead of completions, its own
-//! message parsing, its own statistics.
+//! message parsing, its own statistics. `micro` alone calls the engine: it counts the instructions of its pure pieces.
 
 pub mod cli;
 pub mod compare;
@@ -9,6 +9,7 @@ pub mod cpus;
 pub mod http1;
 pub mod json;
 pub mod load;
+pub mod micro;
 pub mod origin;
 pub mod pattern;
 mod poll;
