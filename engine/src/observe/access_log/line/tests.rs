@@ -213,6 +213,18 @@ fn unescaped(text: &str) -> Option<String> {
     Some(value)
 }
 
+#[test]
+fn plain_bytes_end_at_the_first_that_is_not_wherever_it_lies() {
+    for length in 0..50 {
+        let mut text = vec![b'x'; length];
+        assert_eq!(plain_bytes(&text), length);
+        for at in (0..length).rev() {
+            text[at] = b'"';
+            assert_eq!(plain_bytes(&text), at);
+        }
+    }
+}
+
 proptest! {
     #[test]
     fn any_text_reads_back(given in any::<String>()) {
