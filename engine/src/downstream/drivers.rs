@@ -114,11 +114,13 @@ impl Downstream {
         }
     }
 
-    /// Closes every connection on which nothing is under way.
+    /// Closes every connection on which nothing is under way. A new one may still send its first request.
     pub fn close_idle(&self) {
         let tags: Vec<u64> = {
             let idle = self.idle.borrow();
-            let quiet = |connection: &Connection| !connection.stream.socket().has_arrived();
+            let quiet = |connection: &Connection| {
+                connection.requests > 0 && !connection.stream.socket().has_arrived()
+            };
             idle.slots
                 .iter()
                 .enumerate()

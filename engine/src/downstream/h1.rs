@@ -3,7 +3,7 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use ringway_protocol::h1::encode::{self, SimpleResponse};
+use ringway_protocol::h1::encode::{self, ConnectionField, SimpleResponse};
 use ringway_protocol::{BodyFraming, ResponseHead, Version};
 
 use crate::exchange::{Client, ClientError, Respond};
@@ -29,16 +29,6 @@ pub(super) struct H1Client<'a> {
     pub(super) stream: &'a mut Stream,
     pub(super) h1: &'a mut H1,
     pub(super) version: Version,
-}
-
-impl H1Client<'_> {
-    fn send(&mut self, text: &[u8]) {
-        let Some(mut lease) = self.ring.lease(text.len()) else {
-            return;
-        };
-        lease.append(text);
-        self.stream.socket().send(lease);
-    }
 }
 
 impl Source for H1Client<'_> {
@@ -80,33 +70,21 @@ impl Sink for H1Client<'_> {
         self.stream.socket().poll_unsent(cx, UNSENT_BYTES_MAX)
     }
 
-    fn data(&mut self, mut lease: Lease, last: bool) {
-        self.h1.scratch.clear();
-        let ended = self
-            .h1
-            .writer
-            .frame(&mut lease, 0, &mut self.h1.scratch, last, self.ring);
-        self.stream.socket().send(lease);
-        if last && !ended {
-            self.end(None);
-        }
+    fn data(&mut self, lease: Lease, last: bool) {
+        let H1 {
+            writer, scratch, ..
+        } = &mut *self.h1;
+        scratch.clear();
+        writer.send(self.stream, lease, 0, scratch, last, self.ring);
     }
 
     fn end(&mut self, trailers: Option<Trailers<'_>>) {
-        if let Some(lease) = self.h1.writer.end(trailers, self.ring) {
-            self.stream.socket().send(lease);
-        }
+        self.h1.writer.end(self.stream, trailers, self.ring);
     }
 }
 
 impl Client for H1Client<'_> {
-    fn respond(
-        &mut self,
-        head: &ResponseHead,
-        mut lease: Lease,
-        length: usize,
-        response: Respond<'_>,
-    ) {
+    fn respond(&mut self, head: &ResponseHead, lease: Lease, length: usize, response: Respond<'_>) {
         let H1 {
             writer, scratch, ..
         } = &mut *self.h1;
@@ -121,34 +99,35 @@ impl Client for H1Client<'_> {
             scratch,
         );
         writer.begin(response.framing);
-        let ended = writer.frame(&mut lease, length, scratch, response.last, self.ring);
-        self.stream.socket().send(lease);
-        if response.last && !ended {
-            self.end(None);
-        }
+        writer.send(
+            self.stream,
+            lease,
+            length,
+            scratch,
+            response.last,
+            self.ring,
+        );
     }
 
     fn inform(&mut self, head: &ResponseHead, bytes: &[u8]) {
-        let mut text = std::mem::take(&mut self.h1.scratch);
+        let text = &mut self.h1.scratch;
         text.clear();
         encode::response_head(
             head,
             bytes,
             self.version,
             BodyFraming::None,
-            Default::default(),
-            &mut text,
+            ConnectionField::default(),
+            text,
         );
-        self.send(&text);
-        self.h1.scratch = text;
+        self.stream.send_text(text, self.ring);
     }
 
     fn answer(&mut self, response: &SimpleResponse<'_>) {
-        let mut text = std::mem::take(&mut self.h1.scratch);
+        let text = &mut self.h1.scratch;
         text.clear();
-        encode::simple_response(response, &mut text);
-        self.send(&text);
-        self.h1.scratch = text;
+        encode::simple_response(response, text);
+        self.stream.send_text(text, self.ring);
     }
 
     fn poll_gone(&mut self, cx: &Context<'_>, keen: bool) -> Poll<()> {

@@ -10,7 +10,7 @@ use super::connection::Connection;
 use super::drivers::Downstream;
 use super::h1::{H1, H1Client};
 use crate::exchange::{self, Client, Exchange, Failure, Outcome, Peer};
-use crate::ring::Lease;
+use crate::ring::{Lease, Ring};
 use crate::transport::Fill;
 
 /// How long a client that still sends may go on, so that it can read our answer before the connection is reset.
@@ -18,6 +18,15 @@ const LINGER_MS: u64 = 2000;
 
 /// Bytes taken from it meanwhile.
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// How often a client that still takes an answer is looked at, in milliseconds: the window of the minimum rate.
+const FLUSH_LOOK_MS: u64 = 10_000;
+
+/// Bytes that may be unsent when a connection is left to itself: they go with this round's submission.
+const QUICK_BYTES: usize = 32 * 1024;
+
+/// Bytes that may be unsent when the next pipelined request is begun.
+const PIPELINED_BYTES: usize = 64 * 1024;
 
 /// What serving works with; reused from connection to connection.
 #[derive(Default)]
@@ -94,23 +103,19 @@ pub(super) async fn serve(
         let patience = connection.shared.settings.timeouts;
         if connection.stream.has_more() {
             // Pipelined: the next one's answer waits until this one's is taken.
-            connection
-                .timer
-                .set(ring.now_ms() + patience.body_idle.as_millis() as u64);
-            let sent = poll_fn(|cx| {
-                if let Poll::Ready(result) = connection.stream.socket().poll_unsent(cx, 64 * 1024) {
-                    return Poll::Ready(result.is_ok());
-                }
-                connection.timer.poll(cx).map(|()| false)
-            })
-            .await;
-            if !sent {
+            if !flush(ring, &mut connection, PIPELINED_BYTES).await {
                 return None;
             }
             continue;
         }
         if services.draining.get() {
             close(downstream, connection, &outcome).await;
+            return None;
+        }
+        // An answer the client is still taking is not cut by the time it may be idle.
+        if connection.stream.socket().unsent_bytes() > QUICK_BYTES
+            && !flush(ring, &mut connection, 0).await
+        {
             return None;
         }
         connection.stream.socket().keep_receiving();
@@ -225,39 +230,50 @@ async fn close(downstream: &Rc<Downstream>, mut connection: Box<Connection>, out
     finish(downstream, &mut connection, outcome).await;
 }
 
+/// Waits until no more than `left` bytes are unsent, for as long as the client takes some at the minimum rate. False:
+/// it does not.
+async fn flush(ring: &Ring, connection: &mut Connection, left: usize) -> bool {
+    let timeouts = connection.shared.settings.timeouts;
+    let Connection { stream, timer, .. } = connection;
+    let look_ms = (timeouts.body_idle.as_millis() as u64).min(FLUSH_LOOK_MS);
+    let (mut seen, mut rounds) = (u64::MAX, 0);
+    loop {
+        timer.set(ring.now_ms() + look_ms);
+        let sent = poll_fn(|cx| match stream.socket().poll_unsent(cx, left) {
+            Poll::Ready(result) => Poll::Ready(Some(result.is_ok())),
+            Poll::Pending => timer.poll(cx).map(|()| None),
+        })
+        .await;
+        if let Some(sent) = sent {
+            return sent;
+        }
+        let waiting =
+            (stream.socket().unsent_bytes() + stream.socket().unacknowledged_bytes()) as u64;
+        let needed = (timeouts.min_rate_bytes_per_second * look_ms / 1000).max(1);
+        rounds += 1;
+        if rounds > 1 && seen.saturating_sub(waiting) < needed {
+            stream.socket().reset_on_close();
+            return false;
+        }
+        seen = waiting;
+    }
+}
+
 /// Lets what was queued go out; where the client may still be sending, says FIN and reads on for a while: a close with
 /// unread bytes would reset the connection and could take the answer with it (RFC 9112 §9.6).
 async fn finish(downstream: &Rc<Downstream>, connection: &mut Connection, outcome: &Outcome) {
     let ring = &downstream.services.ring;
-    let Connection {
-        stream,
-        timer,
-        shared,
-        ..
-    } = connection;
-    timer.set(ring.now_ms() + shared.settings.timeouts.body_idle.as_millis() as u64);
-    let mut last = stream.socket().unacknowledged_bytes() + stream.socket().unsent_bytes();
-    loop {
-        let sent = poll_fn(|cx| {
-            if let Poll::Ready(result) = stream.socket().poll_unsent(cx, 0) {
-                return Poll::Ready(Some(result.is_ok()));
-            }
-            timer.poll(cx).map(|()| None)
-        })
-        .await;
-        match sent {
-            Some(true) => break,
-            Some(false) => return,
-            None => {
-                let left = stream.socket().unacknowledged_bytes() + stream.socket().unsent_bytes();
-                if left >= last {
-                    return;
-                }
-                last = left;
-                timer.set(ring.now_ms() + shared.settings.timeouts.body_idle.as_millis() as u64);
-            }
-        }
+    if matches!(
+        outcome.failure,
+        Some(Failure::SlowReader | Failure::ClientGone)
+    ) {
+        connection.stream.socket().reset_on_close();
+        return;
     }
+    if !flush(ring, connection, 0).await {
+        return;
+    }
+    let Connection { stream, timer, .. } = connection;
     if outcome.until_close && outcome.failure.is_some() {
         stream.socket().reset_on_close();
         return;

@@ -143,6 +143,9 @@ impl<C: Client> Run<'_, C> {
             Match::Found(route) => route,
             Match::NotFound => {
                 self.client.begin_body(self.exchange.request.framing, 0);
+                let mut lease = lease;
+                lease.advance(length);
+                self.client.stream().put_back(lease);
                 return Err(Failure::NoRoute);
             }
             Match::MethodNotAllowed { allow } => {
@@ -313,8 +316,12 @@ impl<C: Client> Run<'_, C> {
             return Err(Failure::EarlyTunnelBytes);
         }
 
-        let (mut connection, endpoint) = self.acquire(upstream).await?;
-        self.write_head(
+        let acquired = self.acquire(upstream).await;
+        let (mut connection, endpoint) = match acquired {
+            Ok(acquired) => acquired,
+            Err(failure) => return self.refuse(failure, lease, length),
+        };
+        let written = self.write_head(
             route,
             upstream,
             endpoint,
@@ -323,7 +330,10 @@ impl<C: Client> Run<'_, C> {
             upgrade,
             &lease,
             length,
-        )?;
+        );
+        if let Err(failure) = written {
+            return self.refuse(failure, lease, length);
+        }
         // A body that is all here goes along with the head.
         let body = &lease.bytes()[length..];
         if matches!(framing, BodyFraming::Length(length) if length > 0 && body.len() as u64 == length)
@@ -341,6 +351,8 @@ impl<C: Client> Run<'_, C> {
                 .put_back(lease.take().expect("just seen"));
         }
 
+        // Only what is kept in `out` can be sent again: a body that was streamed is gone.
+        let replayable = self.client.is_ended();
         let answered = loop {
             self.outcome.attempts += 1;
             self.outcome.reused = Some(connection.reused);
@@ -367,7 +379,7 @@ impl<C: Client> Run<'_, C> {
                     if connection.reused
                         && !connection.has_answer()
                         && self.exchange.request.method.is_idempotent()
-                        && self.client.is_ended()
+                        && replayable
                         && self.outcome.attempts == 1 =>
                 {
                     services.stats.upstream(upstream).retried(Retry::StaleReuse);
@@ -382,6 +394,13 @@ impl<C: Client> Run<'_, C> {
             }
         };
         self.pass_answer(route, connection, answered, upgrade).await
+    }
+
+    /// Fails before anything was sent: what follows the head stays the client's next bytes.
+    fn refuse(&mut self, failure: Failure, mut lease: Lease, length: usize) -> Result<(), Failure> {
+        lease.advance(length);
+        self.client.stream().put_back(lease);
+        Err(failure)
     }
 
     /// A connection to one of the upstream's endpoints; connecting fails over to others, since nothing was sent.
@@ -634,6 +653,9 @@ impl<C: Client> Run<'_, C> {
         let switched = self.exchange.response.status == 101;
         if switched && !(upgrade && self.exchange.response.upgrade) {
             return Err(Failure::UnaskedUpgrade);
+        }
+        if switched && self.client.stream().has_more() {
+            return Err(Failure::EarlyTunnelBytes);
         }
         let came = self.exchange.response.framing;
         let lease = connection.take_head(length, came)?;

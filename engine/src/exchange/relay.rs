@@ -74,7 +74,8 @@ pub(super) async fn relay<C: Client>(
                 if services.ring.now_ms() >= route_deadline_ms {
                     return Err(Failure::RouteTimeout);
                 }
-                watch.check(client.stream(), connection.stream(), uploading)?;
+                // Once it is answered, a request's body has no rate to keep: the answer may be all there is to wait for.
+                watch.check(client.stream(), connection.stream(), false)?;
                 peer.timer.set(watch.next_ms(route_deadline_ms));
             }
         }

@@ -143,7 +143,7 @@ impl Control {
                 }
             }
             let news = std::mem::take(&mut *events.lock().unwrap_or_else(PoisonError::into_inner));
-            let mut forced = false;
+            let (mut forced, mut failed) = (false, false);
             for event in news {
                 match event {
                     Event::Stop if phase.get() == Phase::Serving => {
@@ -166,11 +166,18 @@ impl Control {
                                 .send(Message::Resolved(upstream, Arc::clone(&addresses)));
                         }
                     }
-                    Event::WorkerEnded => ended += 1,
+                    Event::WorkerEnded => {
+                        ended += 1;
+                        // Its listening sockets are gone or deaf: the process is to be started anew.
+                        failed |= phase.get() != Phase::Draining;
+                    }
                 }
             }
             if forced {
                 break Err(StartError::Forced);
+            }
+            if failed {
+                break Err(StartError::WorkerFailed);
             }
             if ended == workers.len() {
                 break Ok(());

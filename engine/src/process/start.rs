@@ -52,7 +52,9 @@ pub enum StartError {
     TooMany(&'static str),
     /// A thread or signal handler could not be had.
     Other(&'static str, io::Error),
-    /// The drain's deadline or a second signal cut work short.
+    /// A worker ended by itself.
+    WorkerFailed,
+    /// A second signal cut work short.
     Forced,
 }
 
@@ -65,6 +67,7 @@ impl fmt::Display for StartError {
             Self::Routes(text) => write!(f, "the routes cannot be told apart: {text}"),
             Self::TooMany(what) => write!(f, "there are more than {UPSTREAMS_MAX} {what}"),
             Self::Other(what, error) => write!(f, "cannot {what}: {error}"),
+            Self::WorkerFailed => f.write_str("a worker failed: see the lines above"),
             Self::Forced => f.write_str("stopped at once by a second signal"),
         }
     }

@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
@@ -187,6 +187,14 @@ impl Socket {
         unsafe { libc::shutdown(fd, libc::SHUT_WR) };
     }
 
+    /// Sending has failed: what was to be sent could not be put into a buffer, and nothing may follow it.
+    pub fn fail(&self) {
+        self.reset_on_close();
+        self.with(|socket| {
+            socket.send_error.get_or_insert(libc::ENOMEM);
+        });
+    }
+
     /// Closing from now on resets the connection: what ends with it was cut short.
     pub fn reset_on_close(&self) {
         let fd = self.with(|socket| socket.fd);
@@ -331,7 +339,8 @@ pub struct Connect {
 impl Connect {
     /// Starts connecting to `address`.
     pub fn new(ring: &Ring, address: SocketAddr) -> io::Result<Self> {
-        let fd: RawFd = stream_socket(address)?;
+        use std::os::fd::IntoRawFd;
+        let fd = stream_socket(address)?.into_raw_fd();
         let key = ring
             .shared
             .state

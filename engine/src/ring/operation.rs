@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::RawFd;
+use std::os::fd::{OwnedFd, RawFd};
 use std::task::Waker;
 
 use super::slots::Key;
@@ -137,38 +137,16 @@ pub(super) struct AcceptorEntry {
 }
 
 /// Makes a stream socket for `address`, close-on-exec, with Nagle's algorithm off.
-pub(super) fn stream_socket(address: SocketAddr) -> io::Result<RawFd> {
+pub(super) fn stream_socket(address: SocketAddr) -> io::Result<OwnedFd> {
+    use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with, sockopt};
     let family = if address.is_ipv4() {
-        libc::AF_INET
+        AddressFamily::INET
     } else {
-        libc::AF_INET6
+        AddressFamily::INET6
     };
-    // SAFETY: plain system call; the result is checked.
-    let fd = unsafe { libc::socket(family, libc::SOCK_STREAM | libc::SOCK_CLOEXEC, 0) };
-    if fd < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    set_option(fd, libc::IPPROTO_TCP, libc::TCP_NODELAY, 1)?;
-    Ok(fd)
-}
-
-/// Sets an integer socket option.
-pub(super) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
-    // SAFETY: `value` outlives the call and its size is given.
-    let result = unsafe {
-        libc::setsockopt(
-            fd,
-            level,
-            name,
-            std::ptr::from_ref(&value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    };
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(())
-    }
+    let socket = socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    sockopt::set_tcp_nodelay(&socket, true)?;
+    Ok(socket)
 }
 
 #[cfg(test)]

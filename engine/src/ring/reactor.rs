@@ -76,8 +76,9 @@ pub(super) struct State {
         reason = "the kernel reads a gather where it lies: it must not move"
     )]
     gathers: Vec<Box<Gather>>,
-    /// Sockets whose send went out without a completion to come.
-    quiet: Vec<Key>,
+    /// Sockets whose send goes out without a completion to come, and that send's serial: a key can stand here twice.
+    quiet: Vec<(Key, u32)>,
+    quiet_serial: u32,
 }
 
 struct RemoteState {
@@ -137,6 +138,7 @@ impl Ring {
                     remote: None,
                     gathers: Vec::new(),
                     quiet: Vec::new(),
+                    quiet_serial: 0,
                 }),
                 buffers: Buffers::new(small, large),
                 now_ns: Cell::new(now_ns),
@@ -225,7 +227,9 @@ impl Ring {
 
     /// One round: submits what is queued, waits for a completion where `block`, takes what completed, fires timers.
     pub(super) fn turn(&self, block: bool) {
-        for key in self.shared.orphans.borrow_mut().drain(..) {
+        // Closing may drop a task's last waker, and with it sockets that come here.
+        let orphans = std::mem::take(&mut *self.shared.orphans.borrow_mut());
+        for key in orphans {
             self.shared.state.borrow_mut().close(key);
         }
         let mut state = self.shared.state.borrow_mut();
@@ -234,8 +238,9 @@ impl Ring {
         let block = block && state.unattended.is_empty() && !state.quiet_awaited();
         state.enter(block, self.now_ms());
         self.shared.now_ns.set(clock::now_ns());
+        let submitted = state.submitted_quiet();
         state.reap(&self.shared.buffers);
-        state.settle_quiet();
+        state.settle_quiet(submitted);
         state.wheel.advance(self.now_ms(), &mut state.unattended);
     }
 
@@ -393,7 +398,7 @@ impl State {
             if result > 0 {
                 socket.received_total += result as u64;
                 if !socket.closing {
-                    socket.inbox.push(lease);
+                    socket.inbox.push(buffers.relieve(lease));
                 }
             }
         }
@@ -534,9 +539,10 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        socket.quiet = socket.sending_bytes <= QUIET_BYTES_MAX;
-        if socket.quiet {
-            self.quiet.push(key);
+        if socket.sending_bytes <= QUIET_BYTES_MAX {
+            self.quiet_serial = self.quiet_serial.wrapping_add(1).max(1);
+            socket.quiet = self.quiet_serial;
+            self.quiet.push((key, self.quiet_serial));
         }
         self.push_send(key);
     }
@@ -548,31 +554,36 @@ impl State {
             return !self.quiet.is_empty();
         }
         let (quiet, sockets) = (&self.quiet, &mut self.sockets);
-        quiet.iter().any(|&key| {
+        quiet.iter().any(|&(key, serial)| {
             sockets.get(key).is_some_and(|socket| {
-                socket.quiet
+                socket.quiet == serial
                     && (socket.send_waker.is_some() || !socket.outbox.is_empty() || socket.closing)
             })
         })
     }
 
-    /// Quiet sends of which no failure came with the submission are done (`MSG_DONTWAIT` never leaves one pending).
-    fn settle_quiet(&mut self) {
-        if self.quiet.is_empty() || !self.uring.submission().is_empty() {
-            return;
+    /// Quiet sends the kernel was given by now: taken before reaping, which starts and restarts sends.
+    fn submitted_quiet(&mut self) -> Vec<(Key, u32)> {
+        if self.uring.submission().is_empty() {
+            std::mem::take(&mut self.quiet)
+        } else {
+            Vec::new()
         }
-        let mut quiet = std::mem::take(&mut self.quiet);
-        for key in quiet.drain(..) {
+    }
+
+    /// Those of which no failure came with the submission are done (`MSG_DONTWAIT` never leaves one pending).
+    fn settle_quiet(&mut self, mut submitted: Vec<(Key, u32)>) {
+        for (key, serial) in submitted.drain(..) {
             if let Some(socket) = self.sockets.get(key)
-                && std::mem::take(&mut socket.quiet)
+                && socket.quiet == serial
             {
                 let bytes = socket.sending_bytes as i32;
                 self.sent(key, bytes);
             }
         }
-        // What the sends' ends started meanwhile stays for the next turn.
-        quiet.append(&mut self.quiet);
-        self.quiet = quiet;
+        // Its space is used again.
+        submitted.append(&mut self.quiet);
+        self.quiet = submitted;
     }
 
     /// Submits what `sending` holds, from its first unsent byte.
@@ -583,12 +594,12 @@ impl State {
         // WAITALL: the kernel goes on after a short send, so that one completion means all of it.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         // A quiet send never waits either: it is whole within the submission, or its completion says how short it fell.
-        let flags = if socket.quiet {
+        let flags = if socket.quiet != 0 {
             FLAGS | libc::MSG_DONTWAIT
         } else {
             FLAGS
         };
-        let quiet = socket.quiet;
+        let quiet = socket.quiet != 0;
         let fd = types::Fd(socket.fd);
         let entry = match &mut socket.sending {
             Sending::Nothing => return,
@@ -622,6 +633,8 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        // A quiet send that says something fell short: what is left waits for room, and says when it is done.
+        socket.quiet = 0;
         if result < 0 {
             match -result {
                 libc::EINTR | libc::EAGAIN if !socket.closing => {

@@ -102,8 +102,9 @@ pub(super) struct Entry {
     pub(super) receive_waker: Option<Waker>,
     pub(super) sending: Sending,
     pub(super) outbox: Queue,
-    /// The send in flight completes with the submission, and says so only where it fails.
-    pub(super) quiet: bool,
+    /// Serial of the send in flight where it completes with its submission and says so only if it falls short; 0: not
+    /// such a one.
+    pub(super) quiet: u32,
     /// Bytes of the send in flight.
     pub(super) sending_bytes: usize,
     pub(super) send_error: Option<i32>,
@@ -131,7 +132,7 @@ impl Entry {
             end: None,
             receive_waker: None,
             sending: Sending::Nothing,
-            quiet: false,
+            quiet: 0,
             outbox: Queue::default(),
             sending_bytes: 0,
             send_error: None,

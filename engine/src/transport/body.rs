@@ -136,15 +136,16 @@ impl BodyWriter {
     }
 
     /// Frames `lease`'s bytes behind the first `skip`, which `head` replaces. `last`: no more data and no trailers
-    /// follow, so the end can go along; true is returned where it did.
-    pub fn frame(
+    /// follow, so the end can go along; `Some(true)` is returned
+    /// where it did, and `None` where no memory could be had and the lease is not fit to be sent.
+    fn frame(
         &self,
         lease: &mut Lease,
         skip: usize,
         head: &mut Vec<u8>,
         last: bool,
         ring: &Ring,
-    ) -> bool {
+    ) -> Option<bool> {
         let chunked = self.framing == BodyFraming::Chunked;
         let data = lease.len() - skip;
         if chunked && data > 0 {
@@ -154,11 +155,8 @@ impl BodyWriter {
         }
         if (skip > 0 || !head.is_empty()) && !lease.replace_prefix(skip, head) {
             // The head grew beyond the room before the body: both move.
-            let Some(mut larger) =
-                ring.lease(head.len() + data + CHUNK_SUFFIX.len() + LAST_CHUNK.len())
-            else {
-                return false;
-            };
+            let mut larger =
+                ring.lease(head.len() + data + CHUNK_SUFFIX.len() + LAST_CHUNK.len())?;
             larger.append(head);
             larger.append(&lease.bytes()[skip..]);
             *lease = larger;
@@ -166,25 +164,45 @@ impl BodyWriter {
         if chunked && data > 0 {
             lease.append(CHUNK_SUFFIX);
         }
-        if chunked && last {
+        Some(if chunked && last {
             lease.append(LAST_CHUNK)
         } else {
             last && !chunked
+        })
+    }
+
+    /// Sends `lease`'s bytes behind the first `skip` in their framing, after `head`. `last`: the end follows at once,
+    /// without trailers. Where no memory can be had the stream fails: a body must not end where it did not.
+    pub fn send(
+        &self,
+        stream: &Stream,
+        mut lease: Lease,
+        skip: usize,
+        head: &mut Vec<u8>,
+        last: bool,
+        ring: &Ring,
+    ) {
+        match self.frame(&mut lease, skip, head, last, ring) {
+            Some(ended) => {
+                stream.socket().send(lease);
+                if last && !ended {
+                    self.end(stream, None, ring);
+                }
+            }
+            None => stream.socket().fail(),
         }
     }
 
-    /// What ends the body after its last data; `None` where nothing has to be written.
-    pub fn end(&self, trailers: Option<&[(&[u8], &[u8])]>, ring: &Ring) -> Option<Lease> {
+    /// Sends what ends the body after its last data, where anything has to be.
+    pub fn end(&self, stream: &Stream, trailers: Option<&[(&[u8], &[u8])]>, ring: &Ring) {
         if self.framing != BodyFraming::Chunked {
-            return None;
+            return;
         }
         let mut text = Vec::new();
         match trailers {
             Some(trailers) => write_last_chunk_with_trailers(trailers.iter().copied(), &mut text),
             None => text.extend_from_slice(LAST_CHUNK),
         }
-        let mut lease = ring.lease(text.len())?;
-        lease.append(&text);
-        Some(lease)
+        stream.send_text(&text, ring);
     }
 }

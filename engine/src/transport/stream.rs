@@ -36,6 +36,17 @@ impl Stream {
         &self.socket
     }
 
+    /// Sends `text`; where no memory can be had the stream fails.
+    pub fn send_text(&self, text: &[u8], ring: &Ring) {
+        match ring.lease(text.len()) {
+            Some(mut lease) => {
+                lease.append(text);
+                self.socket.send(lease);
+            }
+            None => self.socket.fail(),
+        }
+    }
+
     /// Bytes received and not taken.
     pub fn received(&self) -> &[u8] {
         self.received.as_ref().map_or(&[], Lease::bytes)

@@ -215,23 +215,15 @@ impl Sink for Connection {
         self.stream.socket().poll_unsent(cx, UNSENT_BYTES_MAX)
     }
 
-    fn data(&mut self, mut lease: Lease, last: bool) {
+    fn data(&mut self, lease: Lease, last: bool) {
         self.scratch.clear();
-        let ended = self
-            .writer
-            .frame(&mut lease, 0, &mut self.scratch, last, &self.ring);
-        self.stream.socket().send(lease);
-        if ended {
-            self.request_sent = true;
-        } else if last {
-            self.end(None);
-        }
+        self.request_sent |= last;
+        self.writer
+            .send(&self.stream, lease, 0, &mut self.scratch, last, &self.ring);
     }
 
     fn end(&mut self, trailers: Option<Trailers<'_>>) {
         self.request_sent = true;
-        if let Some(lease) = self.writer.end(trailers, &self.ring) {
-            self.stream.socket().send(lease);
-        }
+        self.writer.end(&self.stream, trailers, &self.ring);
     }
 }

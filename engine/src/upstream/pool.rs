@@ -3,18 +3,19 @@
 //! An idle connection is data, not a task: its socket listens by itself and reports when the origin closes it.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use super::balance::RoundRobin;
 use super::connection::Connection;
 use super::resolve::Addresses;
 use super::settings::{Endpoint, Settings};
-use crate::ring::{Connect, Group, Ring, Socket, Timer, sleep_until};
+use crate::ring::{Connect, Group, Ring, Socket, Timer};
 use crate::transport::Stream;
 
 /// How long an endpoint that could not be reached is passed over while others are there.
@@ -93,6 +94,10 @@ struct Place {
     idle: Vec<Box<Connection>>,
     passed_over_until_ms: u64,
     limit: Arc<Limit>,
+    /// Requests of this worker that wait, first come first served.
+    waiters: VecDeque<(u32, Waker)>,
+    /// Idle connections that waiters have been woken for.
+    promised: usize,
 }
 
 struct Pool {
@@ -138,6 +143,8 @@ impl Pools {
                                 idle: Vec::new(),
                                 passed_over_until_ms: 0,
                                 limit: Arc::clone(limit),
+                                waiters: VecDeque::new(),
+                                promised: 0,
                             })
                             .collect(),
                     }
@@ -204,9 +211,17 @@ impl Pools {
 
     /// A kept connection to an endpoint, the one used last.
     pub fn take_idle(&self, upstream: usize, endpoint: usize) -> Option<Box<Connection>> {
+        self.take(upstream, endpoint, false)
+    }
+
+    fn take(&self, upstream: usize, endpoint: usize, waited: bool) -> Option<Box<Connection>> {
         let now_ms = self.ring.now_ms();
         let mut pools = self.pools.borrow_mut();
         let place = &mut pools[upstream].places[endpoint];
+        // What waiters were woken for is theirs.
+        if !waited && place.promised >= place.idle.len() {
+            return None;
+        }
         while let Some(mut connection) = place.idle.pop() {
             connection.stream().socket().attend();
             if connection.stream().socket().is_stale()
@@ -249,9 +264,8 @@ impl Pools {
             let until_ms = self.ring.now_ms() + pool.queue_timeout.as_millis() as u64;
             let mut wanted = None;
             loop {
-                if let Some(connection) = wanted
-                    .as_ref()
-                    .and_then(|_| self.take_idle(upstream, endpoint))
+                if wanted.is_some()
+                    && let Some(connection) = self.take(upstream, endpoint, true)
                 {
                     let queue = Some(Duration::from_nanos(self.ring.now_ns() - begun_ns));
                     return Ok(Acquired {
@@ -275,7 +289,12 @@ impl Pools {
                 if self.ring.now_ms() >= until_ms {
                     return Err(AcquireError::QueueTimeout);
                 }
-                sleep_until(&self.ring, until_ms.min(self.ring.now_ms() + QUEUE_LOOK_MS)).await;
+                self.wait(
+                    upstream,
+                    endpoint,
+                    until_ms.min(self.ring.now_ms() + QUEUE_LOOK_MS),
+                )
+                .await;
             }
             Some(Permit(limit))
         };
@@ -283,10 +302,11 @@ impl Pools {
         // A name's addresses are one endpoint: one that refuses is no reason to fail while another may not.
         let all = &addresses[endpoint];
         let mut opened = Err(AcquireError::Unresolved);
+        let until_ms = self.ring.now_ms() + pool.connect_timeout.as_millis() as u64;
         for turn in 0..all.len().min(ADDRESSES_TRIED_MAX) {
             let address = all[first.wrapping_add(turn) % all.len()];
-            opened = self.open(address, pool.connect_timeout).await;
-            if opened.is_ok() {
+            opened = self.open(address, until_ms).await;
+            if opened.is_ok() || self.ring.now_ms() >= until_ms {
                 break;
             }
         }
@@ -310,11 +330,44 @@ impl Pools {
         })
     }
 
-    async fn open(&self, address: SocketAddr, timeout: Duration) -> Result<Socket, AcquireError> {
+    /// Waits for a connection to be put back, or until the time given: other workers' ends are not told.
+    async fn wait(&self, upstream: usize, endpoint: usize, until_ms: u64) {
+        let timer = Timer::new(&self.ring);
+        timer.set(until_ms);
+        let ticket = self.serial.get();
+        self.serial.set(ticket.wrapping_add(1));
+        let mut queued = false;
+        std::future::poll_fn(|cx| {
+            let mut pools = self.pools.borrow_mut();
+            let place = &mut pools[upstream].places[endpoint];
+            let at = place.waiters.iter().position(|(other, _)| *other == ticket);
+            match at {
+                None if queued => {
+                    place.promised = place.promised.saturating_sub(1);
+                    return Poll::Ready(());
+                }
+                None => {
+                    queued = true;
+                    place.waiters.push_back((ticket, cx.waker().clone()));
+                }
+                Some(at) => {
+                    if timer.poll(cx).is_ready() {
+                        place.waiters.remove(at);
+                        return Poll::Ready(());
+                    }
+                    place.waiters[at].1.clone_from(cx.waker());
+                }
+            }
+            timer.poll(cx)
+        })
+        .await;
+    }
+
+    async fn open(&self, address: SocketAddr, until_ms: u64) -> Result<Socket, AcquireError> {
         let mut connect =
             Box::pin(Connect::new(&self.ring, address).map_err(AcquireError::Connect)?);
         let timer = Timer::new(&self.ring);
-        timer.set(self.ring.now_ms() + timeout.as_millis() as u64);
+        timer.set(until_ms);
         let fd = std::future::poll_fn(|cx| match connect.as_mut().poll(cx) {
             Poll::Ready(result) => Poll::Ready(result.map_err(AcquireError::Connect)),
             Poll::Pending => timer.poll(cx).map(|()| Err(AcquireError::ConnectTimeout)),
@@ -362,6 +415,10 @@ impl Pools {
         socket.keep_receiving();
         socket.leave(tag);
         place.idle.push(connection);
+        if let Some((_, waiter)) = place.waiters.pop_front() {
+            place.promised += 1;
+            waiter.wake();
+        }
     }
 
     /// An idle connection reported something: the origin closed it, or sent what nobody asked for. Either way it goes.

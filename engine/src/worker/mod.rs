@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -87,7 +88,8 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name(format!("worker-{index}"))
             .spawn(move || {
-                let result = work(start, tell);
+                let result = catch_unwind(AssertUnwindSafe(|| work(start, tell)))
+                    .unwrap_or_else(|_| Err(io::Error::other("it panicked")));
                 if let Err(error) = &result {
                     process_log::error(&format!("worker {index} failed: {error}"));
                 }
