@@ -13,10 +13,10 @@ pub const HEADROOM_BYTES: usize = 320;
 pub(super) const TAILROOM_BYTES: usize = 16;
 
 /// Received bytes a small buffer takes: one request's head, usually.
-pub const SMALL_BYTES: usize = 2048;
+pub const SMALL_BYTES: usize = 8192;
 
 /// Small buffers given to the kernel, per reactor.
-pub(super) const SMALL_COUNT: u16 = 256;
+pub(super) const SMALL_COUNT: u16 = 128;
 
 /// Received bytes a large buffer takes. Small and hot beats large and many: buffer rings cycle through everything.
 pub const LARGE_BYTES: usize = 32 * 1024;

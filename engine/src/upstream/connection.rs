@@ -15,7 +15,7 @@ use crate::ring::{Lease, Ring};
 use crate::transport::{BodyReader, BodyWriter, Fill, ReadError, Stream};
 
 /// Bytes towards the origin that may wait before more of a body is taken from the client.
-const UNSENT_BYTES_MAX: usize = 16 * 1024;
+const UNSENT_BYTES_MAX: usize = 64 * 1024;
 
 /// Bounds of a response's head.
 const HEAD: Limits = Limits {
