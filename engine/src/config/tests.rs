@@ -853,6 +853,7 @@ fn quick_is_a_proxy_in_one_line() {
     assert_eq!(settings.upstreams[0].name, "default");
     assert_eq!(settings.upstreams[0].endpoints.len(), 2);
     assert!(crate::route::Table::new(&settings.routes).is_ok());
+    assert_eq!(settings.routes[0].body_bytes, Some(0), "no cap on bodies");
 
     let error = quick(&[], &["a:1".to_owned()], None, None).unwrap_err();
     assert!(error.contains("did you mean \"http://a:1\"?"), "{error}");

@@ -66,6 +66,8 @@ impl Wheel {
                 tag: 0,
                 waker: None,
             });
+            // Room for every entry to come back: giving one up must not allocate.
+            self.free.reserve(self.entries.len());
             (self.entries.len() - 1) as u32
         });
         let entry = &mut self.entries[index as usize];
