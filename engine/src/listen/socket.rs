@@ -3,12 +3,18 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
 
 /// Connections the kernel keeps waiting per socket; it caps this at `net.core.somaxconn`.
 const BACKLOG: i32 = 4096;
+
+/// How often, and how far apart, an address in use is tried again at start: a process that was killed gives its sockets
+/// back a moment after it is gone, since the kernel takes its rings down in the background.
+const GIVEN_BACK_TRIES: u32 = 20;
+const GIVEN_BACK_PAUSE: Duration = Duration::from_millis(50);
 
 /// Why an address cannot be listened on. Its text names the cause and the remedy.
 #[derive(Debug)]
@@ -51,8 +57,18 @@ impl std::error::Error for BindError {}
 pub fn bind(address: SocketAddr, count: usize) -> Result<(SocketAddr, Vec<OwnedFd>), BindError> {
     let fail = |error| BindError { address, error };
     // A socket without SO_REUSEPORT finds out whether anyone else is there.
-    let probe = socket(address, false).map_err(fail)?;
-    net::bind(&probe, &address).map_err(fail)?;
+    let mut tries = 0;
+    let probe = loop {
+        let probe = socket(address, false).map_err(fail)?;
+        match net::bind(&probe, &address) {
+            Ok(()) => break probe,
+            Err(Errno::ADDRINUSE) if tries < GIVEN_BACK_TRIES => {
+                tries += 1;
+                std::thread::park_timeout(GIVEN_BACK_PAUSE);
+            }
+            Err(error) => return Err(fail(error)),
+        }
+    };
     let chosen = SocketAddr::try_from(net::getsockname(&probe).map_err(fail)?).map_err(fail)?;
     drop(probe);
     let mut sockets = Vec::with_capacity(count);
