@@ -1,0 +1,174 @@
+//! Receives: armed, stopped, starved, and what they bring.
+
+use std::rc::Rc;
+
+use io_uring::{cqueue, opcode, squeue, types};
+
+use super::buffers::{Buffers, Group};
+use super::reactor::{Kind, State, user_data};
+use super::slots::Key;
+use super::socket::{End, Receive};
+
+impl State {
+    pub(super) fn arm_receive(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if socket.receive != Receive::Idle || socket.end.is_some() || socket.closing {
+            return;
+        }
+        socket.receive = Receive::Armed;
+        socket.group = socket.next_group;
+        let fd = types::Fd(socket.fd);
+        let group = socket.group as u16;
+        let entry = if socket.multishot {
+            opcode::RecvMulti::new(fd, group).build()
+        } else {
+            opcode::Recv::new(fd, std::ptr::null_mut(), 0)
+                .buf_group(group)
+                .build()
+                .flags(squeue::Flags::BUFFER_SELECT)
+        };
+        self.push(&entry.user_data(user_data(Kind::Receive, key)));
+    }
+
+    pub(super) fn stop_receive(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        match socket.receive {
+            Receive::Armed => {
+                socket.receive = Receive::Stopping;
+                self.cancel(user_data(Kind::Receive, key));
+            }
+            Receive::Starved => {
+                socket.receive = Receive::Idle;
+            }
+            Receive::Idle | Receive::Stopping => {}
+        }
+    }
+
+    pub(super) fn cancel(&mut self, target: u64) {
+        let ignored = user_data(
+            Kind::Ignored,
+            Key {
+                index: 0,
+                generation: 0,
+            },
+        );
+        self.push(&opcode::AsyncCancel::new(target).build().user_data(ignored));
+    }
+
+    pub(super) fn received(&mut self, key: Key, result: i32, flags: u32, buffers: &Rc<Buffers>) {
+        let Some(socket) = self.sockets.get(key) else {
+            debug_assert!(
+                cqueue::buffer_select(flags).is_none(),
+                "a slot outlives its operations"
+            );
+            return;
+        };
+        if let Some(index) = cqueue::buffer_select(flags) {
+            let lease = buffers.filled(socket.group, index, result.max(0) as usize);
+            if result > 0 {
+                socket.received_total += result as u64;
+                if !socket.closing {
+                    socket.inbox.push(buffers.relieve(lease));
+                }
+            }
+        }
+        if result == 0 {
+            socket.end = Some(End::Eof);
+        }
+        if !cqueue::more(flags) {
+            socket.receive = Receive::Idle;
+        }
+        match -result {
+            libc::ENOBUFS => {
+                self.counters.buffer_exhausted += 1;
+                socket.receive = Receive::Starved;
+                self.starved.push_back(key);
+                if socket.closing {
+                    socket.receive = Receive::Idle;
+                    self.finish_close(key);
+                }
+                return;
+            }
+            libc::ECANCELED | libc::EINTR | libc::EAGAIN => {}
+            error if error > 0 => socket.end = Some(End::Error(error)),
+            _ => {}
+        }
+        if socket.closing {
+            self.finish_close(key);
+            return;
+        }
+        if socket.inbox_full() && socket.receive == Receive::Armed {
+            // From here on each receive is asked for: the reader is slower than the writer.
+            socket.multishot = false;
+            self.stop_receive(key);
+        }
+        self.notify(key);
+    }
+
+    /// Reports an unattended socket, once.
+    pub(super) fn report(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get(key)
+            && let Some(tag) = socket.unattended
+            && !socket.reported
+        {
+            socket.reported = true;
+            self.unattended.push(tag);
+        }
+    }
+
+    /// Tells whoever looks after the socket that its inbox or end changed.
+    pub(super) fn notify(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        if socket.inbox.is_empty() && socket.end.is_none() {
+            // Stopped without news: an unattended socket goes on listening; a task arms it again when it asks.
+            if socket.unattended.is_some() && socket.receive == Receive::Idle {
+                self.arm_receive(key);
+            } else if let Some(waker) = &socket.receive_waker {
+                waker.wake_by_ref();
+            }
+            return;
+        }
+        if socket.unattended.is_some() {
+            self.report(key);
+        } else if let Some(waker) = &socket.receive_waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Arms again those that found no buffer, as many as there are buffers.
+    pub(super) fn feed_starved(&mut self, buffers: &Rc<Buffers>, now_ms: u64) {
+        if self.starved.is_empty() {
+            return;
+        }
+        let mut room = [Group::Small, Group::Large].map(|group| buffers.ring(group).available());
+        for _ in 0..self.starved.len() {
+            let Some(key) = self.starved.pop_front() else {
+                break;
+            };
+            let Some(socket) = self.sockets.get(key) else {
+                continue;
+            };
+            if socket.receive != Receive::Starved {
+                continue;
+            }
+            let ring = buffers.ring(socket.group);
+            let left = &mut room[socket.group as usize];
+            if *left == 0 {
+                if !ring.feed(now_ms) {
+                    self.starved.push_back(key);
+                    continue;
+                }
+                *left = ring.available();
+            }
+            *left -= 1;
+            socket.receive = Receive::Idle;
+            self.arm_receive(key);
+        }
+    }
+}
