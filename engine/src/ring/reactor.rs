@@ -65,7 +65,8 @@ pub(super) struct State {
     pub(super) sockets: Slots<Entry>,
     pub(super) operations: Slots<Operation>,
     pub(super) acceptors: Slots<AcceptorEntry>,
-    pub(super) starved: VecDeque<Key>,
+    /// Sockets that found no buffer, by group.
+    pub(super) starved: [VecDeque<Key>; 2],
     pub(super) unattended: Vec<u64>,
     pub(super) wheel: Wheel,
     pub(super) counters: Counters,
@@ -130,7 +131,7 @@ impl Ring {
                     sockets: Slots::new(),
                     operations: Slots::new(),
                     acceptors: Slots::new(),
-                    starved: VecDeque::new(),
+                    starved: [VecDeque::new(), VecDeque::new()],
                     unattended: Vec::new(),
                     wheel: Wheel::new(now_ns / 1_000_000),
                     counters: Counters::default(),
@@ -291,7 +292,7 @@ impl State {
         } else {
             None
         };
-        if !self.starved.is_empty() {
+        if self.is_starved() {
             wait = Some(wait.unwrap_or(u64::MAX).min(RING_DRY_MS)).filter(|_| want == 1);
         }
         let submitter = self.uring.submitter();

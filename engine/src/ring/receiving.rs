@@ -86,7 +86,8 @@ impl State {
             libc::ENOBUFS => {
                 self.counters.buffer_exhausted += 1;
                 socket.receive = Receive::Starved;
-                self.starved.push_back(key);
+                let group = socket.group;
+                self.starved[group as usize].push_back(key);
                 if socket.closing {
                     socket.receive = Receive::Idle;
                     self.finish_close(key);
@@ -143,32 +144,28 @@ impl State {
 
     /// Arms again those that found no buffer, as many as there are buffers.
     pub(super) fn feed_starved(&mut self, buffers: &Rc<Buffers>, now_ms: u64) {
-        if self.starved.is_empty() {
-            return;
-        }
-        let mut room = [Group::Small, Group::Large].map(|group| buffers.ring(group).available());
-        for _ in 0..self.starved.len() {
-            let Some(key) = self.starved.pop_front() else {
-                break;
-            };
-            let Some(socket) = self.sockets.get(key) else {
-                continue;
-            };
-            if socket.receive != Receive::Starved {
+        for group in [Group::Small, Group::Large] {
+            let ring = buffers.ring(group);
+            if self.starved[group as usize].is_empty() || !ring.feed(now_ms) {
                 continue;
             }
-            let ring = buffers.ring(socket.group);
-            let left = &mut room[socket.group as usize];
-            if *left == 0 {
-                if !ring.feed(now_ms) {
-                    self.starved.push_back(key);
-                    continue;
+            let mut room = ring.available();
+            while room > 0
+                && let Some(key) = self.starved[group as usize].pop_front()
+            {
+                if let Some(socket) = self.sockets.get(key)
+                    && socket.receive == Receive::Starved
+                {
+                    room -= 1;
+                    socket.receive = Receive::Idle;
+                    self.arm_receive(key);
                 }
-                *left = ring.available();
             }
-            *left -= 1;
-            socket.receive = Receive::Idle;
-            self.arm_receive(key);
         }
+    }
+
+    /// Whether anyone waits for a buffer.
+    pub(super) fn is_starved(&self) -> bool {
+        self.starved.iter().any(|queue| !queue.is_empty())
     }
 }

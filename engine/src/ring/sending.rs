@@ -58,7 +58,7 @@ impl State {
     /// Whether something depends on a quiet send's end: then the turn must not wait for other news.
     pub(super) fn quiet_awaited(&mut self) -> bool {
         // Their buffers may be what others wait for.
-        if !self.starved.is_empty() {
+        if self.is_starved() {
             return !self.quiet.is_empty();
         }
         let (quiet, sockets) = (&self.quiet, &mut self.sockets);
