@@ -11,6 +11,7 @@ pub struct Config {
     workers: usize,
     process: String,
     log: String,
+    bind: Vec<String>,
     listener: String,
     timeouts: String,
     limits: String,
@@ -38,6 +39,7 @@ impl Config {
             workers: 1,
             process: String::new(),
             log: "access = \"stdout\"".into(),
+            bind: vec!["127.0.0.1:0".into()],
             listener: String::new(),
             timeouts: String::new(),
             limits: String::new(),
@@ -71,6 +73,12 @@ impl Config {
     /// `[log]`, instead of access lines on standard output.
     pub fn log(mut self, lines: &str) -> Config {
         self.log = lines.to_owned();
+        self
+    }
+
+    /// Listens on these addresses, instead of one of 127.0.0.1.
+    pub fn bind(mut self, addrs: impl IntoIterator<Item = impl Into<String>>) -> Config {
+        self.bind = addrs.into_iter().map(Into::into).collect();
         self
     }
 
@@ -148,6 +156,7 @@ impl Config {
         let mut text = format!("[process]\nworkers = {}\n{}", self.workers, self.process);
         let Config {
             log,
+            bind,
             listener,
             timeouts,
             limits,
@@ -156,7 +165,7 @@ impl Config {
         write!(
             text,
             "[admin]\nbind = \"127.0.0.1:0\"\n[log]\n{log}\n\
-             [[listener]]\nname = \"edge\"\nbind = [\"127.0.0.1:0\"]\n{listener}\
+             [[listener]]\nname = \"edge\"\nbind = {bind:?}\n{listener}\
              [listener.timeouts]\n{timeouts}[listener.limits]\n{limits}"
         )
         .expect("a String takes everything");

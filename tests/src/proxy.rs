@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 use std::{env, fs, process};
 
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
@@ -179,6 +180,11 @@ impl Proxy {
         self.listeners[0].1
     }
 
+    /// Where all of its listeners listen, in the order of the config.
+    pub fn addrs(&self) -> Vec<SocketAddr> {
+        self.listeners.iter().map(|(_, addr)| *addr).collect()
+    }
+
     /// Where its admin listener listens.
     pub fn admin_addr(&self) -> SocketAddr {
         assert_ne!(self.admin.port(), 0, "no admin listener was announced");
@@ -344,6 +350,21 @@ impl Proxy {
             .parse::<u64>()
             .expect("a number of kilobytes")
             * 1024
+    }
+
+    /// The processor time it has used, in its own code and in the kernel's; in steps of 10 ms.
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("it runs");
+        // proc(5): the second field is a name in parentheses; utime and stime are the 14th and 15th, in ticks of which
+        // Linux reports 100 a second.
+        let (_, after_name) = stat.rsplit_once(") ").expect("a process has a name");
+        let ticks: u64 = after_name
+            .split(' ')
+            .skip(11)
+            .take(2)
+            .map(|field| field.parse::<u64>().expect("a number of ticks"))
+            .sum();
+        Duration::from_millis(ticks * 10)
     }
 
     /// Its open descriptors. Sockets that are direct descriptors of a ring do not count.

@@ -1,10 +1,12 @@
 //! What a user types, and what comes back when it is wrong.
 
-use std::net::TcpListener;
+use std::fs;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::process::Output;
 
+use ringway_tests::origin::{ReservedPort, ok};
 use ringway_tests::proxy::{Scratch, ringway};
-use ringway_tests::{Config, Proxy};
+use ringway_tests::{Client, Config, Origin, Proxy};
 
 fn printed(output: &Output) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
@@ -173,6 +175,60 @@ fn a_port_in_use_is_one_plain_sentence() {
         let lines: Vec<_> = text.lines().filter(|line| line.contains(&addr)).collect();
         assert_eq!(lines.len(), 1, "{text}");
         assert!(!text.contains("panicked"), "{text}");
+    }
+}
+
+/// Whether this machine has `::1`. Said where it has not, and believed only if the kernel lists no such address either.
+fn has_ipv6_loopback() -> bool {
+    let Err(error) = TcpListener::bind((Ipv6Addr::LOCALHOST, 0)) else {
+        return true;
+    };
+    // proc(5): an address a line, 32 hex digits first; no such file where the kernel has no IPv6 at all.
+    let listed = fs::read_to_string("/proc/net/if_inet6").unwrap_or_default();
+    let loopback = format!("{:032x}", Ipv6Addr::LOCALHOST.to_bits());
+    assert!(
+        !listed.contains(&loopback),
+        "::1 is there and cannot be bound: {error}"
+    );
+    eprintln!("not tried: this machine has no ::1 ({error})");
+    false
+}
+
+#[test]
+fn one_listener_takes_addresses_of_both_families() {
+    if !has_ipv6_loopback() {
+        return;
+    }
+    let origin = Origin::answering(ok("here"));
+    let proxy = Config::to(&origin).bind(["127.0.0.1:0", "[::1]:0"]).start();
+    let addrs = proxy.addrs();
+    assert!(addrs[0].is_ipv4() && addrs[1].is_ipv6(), "{addrs:?}");
+    for addr in addrs {
+        assert_eq!(Client::connect(addr).get("/").text(), "here", "{addr}");
+    }
+}
+
+/// `[::]` once took IPv4 too, and the second address of the two was in use.
+#[test]
+fn every_address_of_both_families_is_listened_on_at_one_port() {
+    if !has_ipv6_loopback() {
+        return;
+    }
+    let origin = Origin::answering(ok("here"));
+    let reserved = ReservedPort::new();
+    let port = reserved.addr().port();
+    for bind in [["0.0.0.0", "[::]"], ["[::]", "0.0.0.0"]] {
+        let _proxy = Config::to(&origin)
+            .workers(2)
+            .bind(bind.map(|host| format!("{host}:{port}")))
+            .start();
+        for host in [
+            IpAddr::from(Ipv4Addr::LOCALHOST),
+            IpAddr::from(Ipv6Addr::LOCALHOST),
+        ] {
+            let mut client = Client::connect(SocketAddr::from((host, port)));
+            assert_eq!(client.get("/").text(), "here", "{bind:?}, {host}");
+        }
     }
 }
 

@@ -112,6 +112,36 @@ fn after_the_notice_nobody_new_is_served() {
     proxy.wait_exit_cleanly();
 }
 
+/// Who connected in time has been promised an answer, whether its request is on its way or half here.
+#[test]
+fn a_client_that_connected_before_the_signal_gets_its_first_request_answered() {
+    let (origin, ..) = held_origin();
+    let mut proxy = Config::to(&origin)
+        .process("drain_notice = \"0s\"\ndrain_deadline = \"60s\"")
+        .timeouts("request_head = \"60s\"")
+        .start();
+    let mut idle = proxy.client();
+    assert_eq!(idle.get("/before").text(), "/before");
+    let mut fresh = proxy.client();
+    let mut partial = proxy.client();
+    partial.send("GE");
+    proxy.wait_for_metrics("all three are connected", |metrics| {
+        metrics.gauge("http_open_connections") == 3.0
+    });
+    proxy.signal(ProcessSignal::TERM);
+    // Its end shows that the worker drains.
+    idle.assert_closed();
+    fresh.send(get("/fresh"));
+    partial.send(&get("/partial")[2..]);
+    for (client, target) in [(&mut fresh, "/fresh"), (&mut partial, "/partial")] {
+        let response = client.read_response();
+        assert_eq!(response.text(), target);
+        assert!(response.closes(), "{:?}", response.head);
+        client.assert_closed();
+    }
+    proxy.wait_exit_cleanly();
+}
+
 #[test]
 fn a_download_in_progress_finishes() {
     let (started, go_on) = (Signal::new(), Signal::new());

@@ -405,3 +405,66 @@ fn a_connection_is_closed_after_its_requests() {
     client.assert_closed();
     assert_eq!(origin.seen().requests.len(), 3);
 }
+
+/// One answer that nobody reads any further must not cost the worker its time, and must come whole later.
+#[test]
+fn a_download_that_stalls_stops_no_other_client_and_burns_no_cpu() {
+    // More than the kernel takes for a client that does not read: tcp_wmem ends at 4 MiB.
+    const BYTES: usize = 9_000_000;
+    let origin = Origin::serving(|request| match request.target() {
+        "/large" => ok(vec![b'z'; BYTES]),
+        _ => ok("here"),
+    });
+    let proxy = Config::to(&origin).timeouts("body_idle = \"60s\"").start();
+    let mut stalled = proxy.client();
+    stalled.send(get("/large"));
+    stalled.read_head();
+    let mut beside = proxy.client();
+    for number in 0..20 {
+        assert_eq!(beside.get("/").text(), "here", "request {number} beside it");
+    }
+    let before = proxy.cpu_time();
+    let early = pause(&mut beside, Duration::from_secs(1));
+    assert_eq!(early, None, "nothing was asked for");
+    let used = proxy.cpu_time() - before;
+    assert!(
+        used < Duration::from_millis(150),
+        "{used:?} of processor time in a second in which nothing could happen"
+    );
+    assert_eq!(beside.get("/").text(), "here");
+    let body = stalled.wire().read_exactly(BYTES).expect("all of it comes");
+    assert!(body.iter().all(|&byte| byte == b'z'), "another's bytes");
+    assert_eq!(stalled.get("/").text(), "here");
+}
+
+/// Whoever has begun a head and not ended it holds no buffer that another needs.
+#[test]
+fn many_heads_that_do_not_end_stop_no_other_client() {
+    const HELD: usize = 300;
+    let origin = Origin::answering(ok("here"));
+    // So long that no head is given up within this test's patience.
+    let proxy = Config::to(&origin)
+        .timeouts("request_head = \"120s\"")
+        .start();
+    let mut held: Vec<_> = (0..HELD)
+        .map(|_| {
+            let mut client = proxy.client();
+            client.send("G");
+            client
+        })
+        .collect();
+    proxy.wait_for_metrics("every one is connected", |metrics| {
+        metrics.gauge("http_open_connections") == HELD as f64
+    });
+    for number in 0..20 {
+        assert_eq!(
+            proxy.get("/").text(),
+            "here",
+            "request {number} beside them"
+        );
+    }
+    for client in &mut held {
+        client.send(&get("/")[1..]);
+        assert_eq!(client.read_response().text(), "here");
+    }
+}

@@ -1,8 +1,8 @@
 //! Where requests go: balance, pools, and what happens when an origin is late, gone or back.
 
 use std::io::Write;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Barrier};
 
 use ringway_tests::client::{get, post};
 use ringway_tests::origin::{BlackHole, ReservedPort, ok};
@@ -278,6 +278,40 @@ fn a_post_that_an_origin_may_have_acted_on_is_not_sent_again() {
     assert_eq!(paid, 1);
 }
 
+/// PUT may be sent twice, but what has been passed on of its body is not kept: half of it must not be a second attempt.
+#[test]
+fn a_put_whose_body_came_late_is_not_sent_again_when_its_connection_closes() {
+    let head_read = Signal::new();
+    let raise = head_read.clone();
+    let origin = Origin::script(move |connection| {
+        while let Some(head) = connection.read_head() {
+            let late = head.start.starts_with("PUT ");
+            if late {
+                raise.raise();
+            }
+            if connection.read_body(head).is_none() || late {
+                return;
+            }
+            connection.send(ok("first")).expect("taken");
+        }
+    });
+    let proxy = Config::to(&origin)
+        .pool("response_head_timeout = \"60s\"")
+        .start();
+    let mut client = proxy.client();
+    assert_eq!(client.get("/").text(), "first");
+    client.send("PUT /late HTTP/1.1\r\nHost: a\r\nContent-Length: 5000\r\n\r\n");
+    client.send([b'x'; 100]);
+    head_read.wait();
+    client.send([b'y'; 4900]);
+    assert_eq!(client.read_response().status(), 502);
+    let seen = origin.seen();
+    assert_eq!((seen.requests.len(), seen.accepted), (2, 1), "{seen:?}");
+    assert!(seen.broken_off.is_empty(), "{:?}", seen.broken_off);
+    let put = &seen.requests[1];
+    assert_eq!((put.method(), put.body.len()), ("PUT", 5000));
+}
+
 /// On a fresh connection there is no stale one to blame.
 #[test]
 fn a_get_that_kills_its_origin_is_not_sent_for_ever() {
@@ -450,6 +484,58 @@ fn the_cap_on_connections_holds_over_all_workers() {
     }
     let peak = peak.load(Ordering::SeqCst);
     assert!(peak <= CAP, "{peak} requests at work at once");
+}
+
+/// Far more clients than connections, each asking again at once: everyone's turn comes, and comes again.
+#[test]
+fn a_crowd_at_a_small_cap_gets_no_503_and_nobody_starves() {
+    const CLIENTS: usize = 32;
+    const REQUESTS: usize = 200;
+    const CAP: usize = 4;
+    for workers in [1, 2] {
+        let origin = Origin::answering(ok("here"));
+        let proxy = Config::to(&origin)
+            .workers(workers)
+            .log("access = \"off\"")
+            .pool(&format!("max_connections = {CAP}\nqueue_timeout = \"20s\""))
+            .start();
+        let answered: Arc<Vec<_>> = Arc::new((0..CLIENTS).map(|_| AtomicUsize::new(0)).collect());
+        let start = Arc::new(Barrier::new(CLIENTS));
+        let crowd: Vec<_> = (0..CLIENTS)
+            .map(|number| {
+                let (answered, start) = (Arc::clone(&answered), Arc::clone(&start));
+                let mut client = proxy.client();
+                std::thread::spawn(move || {
+                    start.wait();
+                    for request in 0..REQUESTS {
+                        let response = client.get("/");
+                        assert_eq!(response.status(), 200, "client {number}, request {request}");
+                        answered[number].fetch_add(1, Ordering::SeqCst);
+                    }
+                    // How far the slowest was when this one had finished.
+                    answered
+                        .iter()
+                        .map(|count| count.load(Ordering::SeqCst))
+                        .min()
+                })
+            })
+            .collect();
+        let slowest: Vec<_> = crowd
+            .into_iter()
+            .map(|client| {
+                client
+                    .join()
+                    .expect("no client fails")
+                    .expect("there are some")
+            })
+            .collect();
+        let slowest = slowest.into_iter().min().expect("there are some");
+        assert!(
+            slowest >= REQUESTS / 20,
+            "{workers} workers: one client had {slowest} answers when another had {REQUESTS}"
+        );
+        assert_eq!(origin.seen().requests.len(), CLIENTS * REQUESTS);
+    }
 }
 
 /// One upstream that hangs must not hold up another.

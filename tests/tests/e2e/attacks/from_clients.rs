@@ -4,7 +4,7 @@
 //! Nothing of it may reach the origin.
 
 use ringway_tests::client::get;
-use ringway_tests::origin::ok;
+use ringway_tests::origin::{ReservedPort, ok};
 use ringway_tests::{Config, Origin, Proxy};
 
 /// What is sent, and the statuses that may answer it.
@@ -707,6 +707,67 @@ fn nothing_after_a_refusal_is_served() {
     assert_eq!(client.read_response().status(), 400);
     client.assert_closed();
     assert_eq!(origin.seen().accepted, 0);
+}
+
+/// Asks twice in one segment where every request is answered with `status`; both answers must come, in step.
+fn assert_both_answered(config: &Config, target: &str, status: u16) {
+    let proxy = config.start();
+    let mut client = proxy.client();
+    client.send([get(target), get(target)].concat());
+    for number in 0..2 {
+        assert_eq!(client.read_response().status(), status, "answer {number}");
+    }
+    assert_eq!(client.get(target).status(), status, "and the next one");
+}
+
+#[test]
+fn a_request_pipelined_behind_one_without_a_route_is_answered() {
+    let origin = Origin::answering(ok("here"));
+    let config = Config::to(&origin).route("path = \"/ok\"\nupstream = \"app\"");
+    assert_both_answered(&config, "/no", 404);
+    assert_eq!(origin.seen().accepted, 0);
+}
+
+#[test]
+fn a_request_pipelined_behind_one_whose_origin_is_down_is_answered() {
+    let port = ReservedPort::new();
+    assert_both_answered(&Config::to_url(port.url()), "/", 502);
+}
+
+/// If the head behind a refused one were lost, its body would be read as a request: the client's framing is the proxy's.
+#[test]
+fn a_body_whose_head_came_behind_a_refused_one_is_not_a_request() {
+    let origin = Origin::serving(|request| ok(request.target()));
+    let nobody = ReservedPort::new();
+    let proxy = Config::to(&origin)
+        .upstream("down", [nobody.url()])
+        .route("path = \"/ok\"\nupstream = \"app\"")
+        .route("path = \"/down\"\nupstream = \"down\"")
+        .start();
+    let body = get("/ok?smuggled");
+    for (target, status) in [("/no", 404), ("/down", 502)] {
+        let before = origin.seen().requests.len();
+        let mut client = proxy.client();
+        let mut heads = get(target);
+        heads.extend(
+            format!(
+                "POST /ok HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+                body.len()
+            )
+            .into_bytes(),
+        );
+        client.send(heads);
+        assert_eq!(client.read_response().status(), status);
+        client.send(&body);
+        assert_eq!(client.read_response().text(), "/ok");
+        assert_eq!(client.get("/ok").text(), "/ok", "still in step");
+        let seen = origin.seen();
+        let [posted, next] = &seen.requests[before..] else {
+            panic!("behind {target}: {:?}", seen.requests);
+        };
+        assert_eq!((posted.method(), &posted.body), ("POST", &body));
+        assert_eq!((next.method(), next.target()), ("GET", "/ok"));
+    }
 }
 
 /// An answer given by the proxy itself must leave no part of the request's body behind.
