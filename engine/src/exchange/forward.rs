@@ -551,7 +551,8 @@ impl<C: Client> Run<'_, C> {
             Upload::Held => ring.now_ms() + expect_timeout_ms,
             Upload::Going(watch) => watch.next_ms(u64::MAX),
         };
-        let mut keen = !peer.first;
+        // Bytes behind an Upgrade request must be seen before its 101 is passed on.
+        let mut keen = !peer.first || self.exchange.request.upgrade != Upgrade::None;
         let mut informed = 0;
         self.exchange.response.reset();
         loop {
