@@ -56,8 +56,6 @@ pub enum Failure {
     BadResponseBody(BodyError),
     /// The origin's body stopped coming.
     ResponseBodyTimeout,
-    /// A panic, contained.
-    Panic,
 }
 
 impl Failure {
@@ -71,7 +69,6 @@ impl Failure {
             Self::RequestHeadTimeout | Self::RequestBodyTimeout => 408,
             Self::BodyTooLarge => 413,
             Self::ClientGone | Self::SlowReader => 499,
-            Self::Panic => 500,
             Self::ConnectFailed
             | Self::OriginClosed
             | Self::BadResponse(_)
@@ -113,7 +110,6 @@ impl Failure {
             Self::ResponseHeadTimeout => "response_head_timeout",
             Self::RouteTimeout => "route_timeout",
             Self::ResponseBodyTimeout => "response_body_timeout",
-            Self::Panic => "panic",
         }
     }
 

@@ -23,7 +23,7 @@ use crate::message::{PumpError, poll_pump};
 use crate::observe::Retry;
 use crate::ring::{Lease, Ring};
 use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
-use crate::upstream::{Connection, HeadStep, OriginError};
+use crate::upstream::{Connection, OriginError};
 
 /// 1xx responses passed on for one request; beyond it the origin is refused.
 const INFORMATIONAL_MAX: u32 = 32;
@@ -87,7 +87,7 @@ struct Run<'a, C> {
 
 /// What waiting for the answer brought.
 enum Event {
-    Head(Result<HeadStep, OriginError>),
+    Head(Result<usize, OriginError>),
     Failed(Failure),
     Sent,
     Timer,
@@ -586,7 +586,7 @@ impl<C: Client> Run<'_, C> {
             })
             .await;
             match event {
-                Event::Head(Ok(HeadStep::Head(length))) => {
+                Event::Head(Ok(length)) => {
                     let status = self.exchange.response.status;
                     if status >= 200 || status == 101 {
                         return Ok(length);

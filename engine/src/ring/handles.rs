@@ -67,11 +67,6 @@ impl Socket {
         Poll::Pending
     }
 
-    /// What has arrived already, without waiting or arming anything.
-    pub fn try_receive(&self) -> Option<Lease> {
-        self.with(|socket| socket.inbox.pop())
-    }
-
     /// Ready when the peer closed or reset the connection, whatever bytes still wait. Arms a receive only if `arm`.
     pub fn poll_gone(&self, cx: &Context<'_>, arm: bool) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
@@ -426,11 +421,6 @@ impl Timer {
     /// Ready once it has fired, until it is set or cleared.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         self.ring.shared.state.borrow_mut().wheel.poll(self.id, cx)
-    }
-
-    /// Whether it has fired.
-    pub fn fired(&self) -> bool {
-        self.ring.shared.state.borrow_mut().wheel.fired(self.id)
     }
 
     /// Leaves the timer to itself: its firing is reported by `tag`.

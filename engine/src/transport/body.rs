@@ -47,11 +47,6 @@ impl BodyReader {
         self.bytes
     }
 
-    /// Bytes still to come, where that is known.
-    pub fn remaining(&self) -> Option<u64> {
-        self.decoder.remaining()
-    }
-
     /// The trailer fields; empty before the end.
     pub fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.decoder.trailers()

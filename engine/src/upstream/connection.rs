@@ -37,13 +37,6 @@ pub enum OriginError {
     NoMemory,
 }
 
-/// What waiting for a head brought.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HeadStep {
-    /// A head of this many bytes is at the front of what was received.
-    Head(usize),
-}
-
 /// A connection with at most one exchange on it.
 pub struct Connection {
     ring: Ring,
@@ -53,7 +46,7 @@ pub struct Connection {
     scratch: Vec<u8>,
     /// Whether it carried an exchange before this one.
     pub reused: bool,
-    /// Index of the upstream and its endpoint.
+    /// Index of the upstream.
     pub upstream: usize,
     /// Index of the endpoint in its upstream.
     pub endpoint: usize,
@@ -108,20 +101,20 @@ impl Connection {
         self.stream.socket().send(head);
     }
 
-    /// Waits for the next head, final or not.
+    /// Waits for the next head, final or not; its length, at the front of what was received.
     pub fn poll_head(
         &mut self,
         cx: &Context<'_>,
         method: Method,
         head: &mut ResponseHead,
-    ) -> Poll<Result<HeadStep, OriginError>> {
+    ) -> Poll<Result<usize, OriginError>> {
         loop {
             if !self.stream.received().is_empty()
                 && let Some(length) = head
                     .parse(self.stream.received(), method, &HEAD)
                     .map_err(OriginError::Head)?
             {
-                return Poll::Ready(Ok(HeadStep::Head(length)));
+                return Poll::Ready(Ok(length));
             }
             match ready!(self.stream.poll_fill(cx, &self.ring, HEAD.head_bytes * 2)) {
                 Ok(Fill::More) => {}

@@ -6,7 +6,7 @@ mod pool;
 mod resolve;
 mod settings;
 
-pub use connection::{Connection, HeadStep, OriginError};
+pub use connection::{Connection, OriginError};
 pub use pool::{AcquireError, Acquired, Known, Limit, Pools};
 pub use resolve::{Addresses, Resolver};
 pub use settings::*;

@@ -166,11 +166,6 @@ impl Pools {
         }
     }
 
-    /// The settings of an upstream.
-    pub fn settings(&self, upstream: usize) -> Arc<Settings> {
-        Arc::clone(&self.pools.borrow()[upstream].settings)
-    }
-
     /// Runs `f` with an endpoint's settings.
     pub fn with_endpoint<T>(
         &self,
@@ -466,15 +461,5 @@ impl Pools {
                 place.idle.clear();
             }
         }
-    }
-
-    /// Idle connections, for the status page and tests.
-    pub fn idle(&self) -> usize {
-        self.pools
-            .borrow()
-            .iter()
-            .flat_map(|pool| &pool.places)
-            .map(|place| place.idle.len())
-            .sum()
     }
 }
