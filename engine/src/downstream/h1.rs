@@ -8,7 +8,7 @@ use ringway_protocol::{BodyFraming, ResponseHead, Version};
 
 use crate::exchange::{Client, ClientError, Respond};
 use crate::message::{Part, Sink, Source, Trailers};
-use crate::ring::{Group, Lease, Ring, SMALL_BYTES};
+use crate::ring::{Group, Lease, Ring};
 use crate::transport::{BodyReader, BodyWriter, ReadError, Stream};
 
 /// Bytes towards the client that may wait before more of a body is taken from the origin.
@@ -20,6 +20,8 @@ pub(super) struct H1 {
     reader: BodyReader,
     writer: BodyWriter,
     body_bytes_max: u64,
+    /// The request's body was spliced: the next may be as long, and is to stay in the kernel but for its head.
+    pub(super) spliced: bool,
     scratch: Vec<u8>,
 }
 
@@ -54,6 +56,16 @@ impl Source for H1Client<'_> {
         self.h1.reader.is_ended()
     }
 
+    fn bare(&mut self) -> Option<(&mut Stream, u64)> {
+        let left = self.h1.reader.bare_bytes()?;
+        Some((self.stream, left))
+    }
+
+    fn passed(&mut self, bytes: u64) {
+        self.h1.spliced = true;
+        self.h1.reader.pass(bytes);
+    }
+
     fn with_trailers(&self, f: &mut dyn FnMut(Option<Trailers<'_>>)) {
         if self.h1.reader.has_trailers() {
             f(Some(&self.h1.reader.trailers().collect::<Vec<_>>()));
@@ -64,11 +76,15 @@ impl Source for H1Client<'_> {
 }
 
 impl Sink for H1Client<'_> {
-    type Error = io::Error;
-
     fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), io::Error>> {
         self.stream.socket().poll_unsent(cx, UNSENT_BYTES_MAX)
     }
+
+    fn bare(&mut self) -> Option<&mut Stream> {
+        self.h1.writer.is_bare().then_some(self.stream)
+    }
+
+    fn passed(&mut self, _last: bool) {}
 
     fn data(&mut self, lease: Lease, last: bool) {
         let H1 {
@@ -141,12 +157,9 @@ impl Client for H1Client<'_> {
     fn begin_body(&mut self, framing: BodyFraming, bytes_max: u64) {
         self.h1.reader.begin(framing);
         self.h1.body_bytes_max = bytes_max;
-        let long = match framing {
-            BodyFraming::Length(length) => length > 8 * SMALL_BYTES as u64,
-            BodyFraming::Chunked => true,
-            BodyFraming::None | BodyFraming::UntilClose => false,
-        };
-        if long {
+        self.h1.spliced = false;
+        // One with a length is spliced where it is long.
+        if framing == BodyFraming::Chunked {
             self.stream.socket().set_group(Group::Large);
         }
     }

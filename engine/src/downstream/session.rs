@@ -118,7 +118,12 @@ pub(super) async fn serve(
         {
             return None;
         }
-        connection.stream.socket().keep_receiving();
+        let socket = connection.stream.socket();
+        if session.h1.spliced {
+            socket.receive_singly();
+        } else {
+            socket.keep_receiving();
+        }
         connection
             .timer
             .set(ring.now_ms() + patience.keep_alive.as_millis() as u64);

@@ -19,7 +19,7 @@ use super::relay::relay;
 use super::tunnel::tunnel;
 use super::watch::Watch;
 use super::{Client, Patience, Peer, Respond, Services};
-use crate::message::{PumpError, poll_pump};
+use crate::message::{Pump, PumpError};
 use crate::observe::Retry;
 use crate::ring::{Lease, Ring};
 use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
@@ -69,6 +69,7 @@ pub async fn serve<C: Client>(
         peer,
         outcome: &mut outcome,
         route_deadline_ms: u64::MAX,
+        up: Pump::default(),
     };
     if let Err(failure) = run.route(lease, length).await {
         run.fail(failure);
@@ -83,6 +84,8 @@ struct Run<'a, C> {
     peer: &'a Peer<'a>,
     outcome: &'a mut Outcome,
     route_deadline_ms: u64,
+    /// Moves the request's body, before the answer and beside it.
+    up: Pump,
 }
 
 /// What waiting for the answer brought.
@@ -564,12 +567,13 @@ impl<C: Client> Run<'_, C> {
             });
             let method = self.exchange.request.method;
             let (client, response) = (&mut *self.client, &mut self.exchange.response);
+            let up = &mut self.up;
             let event = poll_fn(|cx| {
                 if let Poll::Ready(result) = connection.poll_head(cx, method, response) {
                     return Poll::Ready(Event::Head(result));
                 }
                 if let Upload::Going(_) = upload {
-                    match poll_pump(client, connection, cx) {
+                    match up.poll(client, connection, ring, cx) {
                         // An origin that takes no more of the body may still have answered.
                         Poll::Ready(Ok(()) | Err(PumpError::Sink(_))) => {
                             return Poll::Ready(Event::Sent);
@@ -724,6 +728,7 @@ impl<C: Client> Run<'_, C> {
                 &mut connection,
                 self.peer,
                 self.route_deadline_ms,
+                &mut self.up,
                 last,
             )
             .await;

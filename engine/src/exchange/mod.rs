@@ -13,7 +13,6 @@ pub use forward::{Exchange, serve, text_of};
 pub use record::{Outcome, Remembered};
 pub use services::Services;
 
-use std::io;
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 
@@ -36,7 +35,7 @@ pub enum ClientError {
 }
 
 /// What a client is to an exchange: the request's body comes from it, the response goes to it.
-pub trait Client: Source<Error = ClientError> + Sink<Error = io::Error> {
+pub trait Client: Source<Error = ClientError> + Sink {
     /// The response's head and what of the body is in `lease` behind its first `length` bytes, which are the head as
     /// received. `framing` is the body's; `last` when it is complete.
     fn respond(&mut self, head: &ResponseHead, lease: Lease, length: usize, response: Respond<'_>);

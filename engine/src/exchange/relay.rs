@@ -6,7 +6,7 @@ use std::task::Poll;
 use super::failure::Failure;
 use super::watch::Watch;
 use super::{Client, Peer, Services};
-use crate::message::{PumpError, poll_pump};
+use crate::message::{Pump, PumpError};
 use crate::upstream::Connection;
 
 enum Step {
@@ -22,10 +22,12 @@ pub(super) async fn relay<C: Client>(
     connection: &mut Connection,
     peer: &Peer<'_>,
     route_deadline_ms: u64,
+    up: &mut Pump,
     mut downloaded: bool,
 ) -> Result<bool, Failure> {
     let mut uploading = !client.is_ended();
     let mut origin_reads = true;
+    let mut down = Pump::default();
     let mut watch = Watch::new(
         &services.ring,
         peer.patience,
@@ -36,7 +38,7 @@ pub(super) async fn relay<C: Client>(
     loop {
         let step = poll_fn(|cx| {
             if uploading && origin_reads {
-                match poll_pump(client, connection, cx) {
+                match up.poll(client, connection, &services.ring, cx) {
                     Poll::Ready(Ok(())) => uploading = false,
                     // The origin takes no more of the body; its answer may still be whole.
                     Poll::Ready(Err(PumpError::Sink(_))) => origin_reads = false,
@@ -47,7 +49,7 @@ pub(super) async fn relay<C: Client>(
                 }
             }
             if !downloaded {
-                match poll_pump(connection, client, cx) {
+                match down.poll(connection, client, &services.ring, cx) {
                     Poll::Ready(Ok(())) => downloaded = true,
                     Poll::Ready(Err(PumpError::Sink(_))) => {
                         return Poll::Ready(Step::Failed(Failure::ClientGone));

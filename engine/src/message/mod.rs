@@ -1,8 +1,14 @@
 //! What a client and an origin both are to the relay: a source of a body's parts and a sink for them.
 
+mod pump;
+
+use std::io;
 use std::task::{Context, Poll};
 
+pub use pump::{Pump, PumpError};
+
 use crate::ring::Lease;
+use crate::transport::Stream;
 
 /// One step of a body.
 pub enum Part {
@@ -32,66 +38,30 @@ pub trait Source {
     /// Whether the end has been reached.
     fn is_ended(&self) -> bool;
 
+    /// The stream that all the rest of the body comes from as it is, and its length; `None` where it is not so.
+    fn bare(&mut self) -> Option<(&mut Stream, u64)>;
+
+    /// `bytes` of what is bare were taken out of the stream.
+    fn passed(&mut self, bytes: u64);
+
     /// The trailers, where the body had any, once it has ended.
     fn with_trailers(&self, f: &mut dyn FnMut(Option<Trailers<'_>>));
 }
 
 /// Where a body goes.
 pub trait Sink {
-    /// Why it may fail.
-    type Error;
-
     /// Ready when it takes more.
-    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), Self::Error>>;
+    fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<io::Result<()>>;
+
+    /// The stream that data is put into as it is; `None` where it is not so.
+    fn bare(&mut self) -> Option<&mut Stream>;
+
+    /// Bytes were put into the bare stream; `last`: all there are.
+    fn passed(&mut self, last: bool);
 
     /// Takes data; `last` when the end follows at once and without trailers.
     fn data(&mut self, lease: Lease, last: bool);
 
     /// The body ends here.
     fn end(&mut self, trailers: Option<Trailers<'_>>);
-}
-
-/// Moves parts from `source` to `sink` until the end, or until either has to wait.
-pub fn poll_pump<A: Source, B: Sink>(
-    source: &mut A,
-    sink: &mut B,
-    cx: &Context<'_>,
-) -> Poll<Pumped<A, B>> {
-    loop {
-        match sink.poll_ready(cx) {
-            Poll::Ready(Ok(())) => {}
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Sink(error))),
-            Poll::Pending => return Poll::Pending,
-        }
-        match source.poll_part(cx) {
-            Poll::Ready(Ok(Part::Data(lease))) => {
-                let mut last = false;
-                if source.is_ended() {
-                    source.with_trailers(&mut |trailers| last = trailers.is_none());
-                }
-                sink.data(lease, last);
-                if last {
-                    return Poll::Ready(Ok(()));
-                }
-            }
-            Poll::Ready(Ok(Part::End)) => {
-                source.with_trailers(&mut |trailers| sink.end(trailers));
-                return Poll::Ready(Ok(()));
-            }
-            Poll::Ready(Err(error)) => return Poll::Ready(Err(PumpError::Source(error))),
-            Poll::Pending => return Poll::Pending,
-        }
-    }
-}
-
-/// How a pump ended.
-pub type Pumped<A, B> = Result<(), PumpError<<A as Source>::Error, <B as Sink>::Error>>;
-
-/// Which side of a pump failed.
-#[derive(Debug)]
-pub enum PumpError<A, B> {
-    /// Where the body comes from.
-    Source(A),
-    /// Where it goes.
-    Sink(B),
 }

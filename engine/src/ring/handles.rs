@@ -16,8 +16,8 @@ use super::timer::TimerId;
 
 /// A connected socket. Dropping it discards what is unsent and closes it.
 pub struct Socket {
-    ring: Ring,
-    key: Key,
+    pub(super) ring: Ring,
+    pub(super) key: Key,
 }
 
 impl Socket {
@@ -36,7 +36,7 @@ impl Socket {
         }
     }
 
-    fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
+    pub(super) fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
         let mut state = self.ring.shared.state.borrow_mut();
         f(state
             .sockets
@@ -150,6 +150,11 @@ impl Socket {
     /// Receives stay armed from now on: the connection is kept alive.
     pub fn keep_receiving(&self) {
         self.with(|socket| socket.multishot = true);
+    }
+
+    /// Receives are armed one by one from now on: what follows the first is to stay in the kernel.
+    pub fn receive_singly(&self) {
+        self.with(|socket| socket.multishot = false);
     }
 
     /// Leaves the socket to itself: whatever arrives or ends is reported once, by `tag`.

@@ -20,6 +20,7 @@ mod runtime;
 mod sending;
 mod slots;
 mod socket;
+mod splicing;
 mod timer;
 
 use std::task::{Context, Waker};
@@ -29,6 +30,7 @@ pub use handles::{Connect, Listener, Socket, Timer, sleep_until};
 pub use limits::{HEADROOM_BYTES, LARGE_BYTES, SMALL_BYTES};
 pub use reactor::{Counters, Remote, Ring};
 pub use runtime::{Panic, run};
+pub use splicing::Pipe;
 pub use timer::GRANULARITY_MS;
 
 /// Remembers who is to be woken; the same task asking again costs a comparison.

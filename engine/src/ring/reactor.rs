@@ -21,6 +21,7 @@ use super::limits::{
 use super::operation::{AcceptorEntry, Operation};
 use super::slots::{Key, Slots};
 use super::socket::{Entry, Gather};
+use super::splicing::Pipes;
 use super::timer::Wheel;
 
 /// What an operation's user data says: kind in the top byte, then 24 bits of generation, then the slot's index.
@@ -91,6 +92,7 @@ pub(super) struct RemoteState {
 pub(super) struct Shared {
     pub(super) state: RefCell<State>,
     pub(super) buffers: Rc<Buffers>,
+    pub(super) pipes: Rc<Pipes>,
     now_ns: Cell<u64>,
     /// Sockets dropped while the state was borrowed.
     orphans: RefCell<Vec<Key>>,
@@ -141,6 +143,7 @@ impl Ring {
                     quiet_serial: 0,
                 }),
                 buffers: Buffers::new(small, large),
+                pipes: Rc::default(),
                 now_ns: Cell::new(now_ns),
                 orphans: RefCell::default(),
                 polls: Cell::new(0),

@@ -110,7 +110,7 @@ impl State {
         let quiet = socket.quiet != 0;
         let fd = types::Fd(socket.fd);
         let entry = match &mut socket.sending {
-            Sending::Nothing => return,
+            Sending::Nothing | Sending::Room => return,
             Sending::One(lease) => opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32)
                 .flags(flags)
                 .build(),
@@ -141,6 +141,19 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        if matches!(socket.sending, Sending::Room) {
+            // A splice tries again and sees what failed.
+            socket.sending = Sending::Nothing;
+            if let Some(waker) = socket.send_waker.take() {
+                waker.wake();
+            }
+            if socket.closing {
+                self.finish_close(key);
+            } else {
+                self.start_send(key);
+            }
+            return;
+        }
         // A quiet send that says something fell short: what is left waits for room, and says when it is done.
         socket.quiet = 0;
         if result < 0 {
@@ -157,7 +170,7 @@ impl State {
         socket.sending_bytes -= taken.min(socket.sending_bytes);
         if socket.sending_bytes > 0 && socket.send_error.is_none() && !socket.closing {
             match &mut socket.sending {
-                Sending::Nothing => {}
+                Sending::Nothing | Sending::Room => {}
                 Sending::One(lease) => lease.advance(taken),
                 Sending::Many(gather) => {
                     let done = gather.leases.iter().take_while(|lease| {

@@ -73,6 +73,8 @@ pub(super) enum Sending {
     One(Lease),
     /// A gathered send; the header and vector stay where they are until it completes.
     Many(Box<Gather>),
+    /// Nothing: room for a splice is awaited.
+    Room,
 }
 
 /// Buffers of a gathered send and the structures the kernel reads.

@@ -47,6 +47,18 @@ impl BodyReader {
         self.bytes
     }
 
+    /// Bytes still to come that are nothing but data; `None` where the framing is among them or the end is unknown.
+    pub fn bare_bytes(&self) -> Option<u64> {
+        self.decoder.bare_bytes()
+    }
+
+    /// `bytes` of those passed by without being read.
+    pub fn pass(&mut self, bytes: u64) {
+        self.decoder.skip(bytes);
+        self.bytes += bytes;
+        self.ended = self.decoder.is_done();
+    }
+
     /// The trailer fields; empty before the end.
     pub fn trailers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         self.decoder.trailers()
@@ -128,6 +140,11 @@ impl BodyWriter {
     /// Makes ready for a body.
     pub fn begin(&mut self, framing: BodyFraming) {
         self.framing = framing;
+    }
+
+    /// Whether data goes out as it is.
+    pub fn is_bare(&self) -> bool {
+        self.framing != BodyFraming::Chunked
     }
 
     /// Frames `lease`'s bytes behind the first `skip`, which `head` replaces. `last`: no more data and no trailers

@@ -11,7 +11,7 @@ use ringway_protocol::{BodyError, BodyFraming, Limits, Method, ResponseError, Re
 use super::pool::Permit;
 use super::settings::Pool;
 use crate::message::{Part, Sink, Source, Trailers};
-use crate::ring::{Lease, Ring};
+use crate::ring::{Group, Lease, Ring};
 use crate::transport::{BodyReader, BodyWriter, Fill, ReadError, Stream};
 
 /// Bytes towards the origin that may wait before more of a body is taken from the client.
@@ -55,6 +55,8 @@ pub struct Connection {
     /// How long a body is held back for a 100 (Continue), in milliseconds.
     pub expect_timeout_ms: u64,
     request_sent: bool,
+    /// Its last answer was spliced: the next may be as long, and is to stay in the kernel but for its head.
+    spliced: bool,
     pub(super) idle_since_ms: u64,
     pub(super) idle_for_ms: u64,
     pub(super) serial: u32,
@@ -82,6 +84,7 @@ impl Connection {
             head_timeout_ms: pool.response_head_timeout.as_millis() as u64,
             expect_timeout_ms: pool.expect_continue_timeout.as_millis() as u64,
             request_sent: false,
+            spliced: false,
             idle_since_ms: 0,
             idle_for_ms: u64::MAX,
             serial: 0,
@@ -157,6 +160,19 @@ impl Connection {
         Ok(lease)
     }
 
+    /// Leaves the connection to itself until the next request.
+    pub(super) fn leave(&mut self, tag: u64) {
+        let socket = self.stream.socket();
+        if std::mem::take(&mut self.spliced) {
+            socket.set_group(Group::Small);
+            socket.receive_singly();
+        } else {
+            socket.set_group(Group::Large);
+            socket.keep_receiving();
+        }
+        socket.leave(tag);
+    }
+
     /// Whether another request may follow: the exchange is complete and nothing is left over.
     pub fn is_reusable(&self) -> bool {
         self.reader.is_ended()
@@ -192,6 +208,16 @@ impl Source for Connection {
         self.reader.is_ended()
     }
 
+    fn bare(&mut self) -> Option<(&mut Stream, u64)> {
+        let left = self.reader.bare_bytes()?;
+        Some((&mut self.stream, left))
+    }
+
+    fn passed(&mut self, bytes: u64) {
+        self.spliced = true;
+        self.reader.pass(bytes);
+    }
+
     fn with_trailers(&self, f: &mut dyn FnMut(Option<Trailers<'_>>)) {
         if self.reader.has_trailers() {
             f(Some(&self.reader.trailers().collect::<Vec<_>>()));
@@ -202,10 +228,16 @@ impl Source for Connection {
 }
 
 impl Sink for Connection {
-    type Error = io::Error;
-
     fn poll_ready(&mut self, cx: &Context<'_>) -> Poll<Result<(), io::Error>> {
         self.stream.socket().poll_unsent(cx, UNSENT_BYTES_MAX)
+    }
+
+    fn bare(&mut self) -> Option<&mut Stream> {
+        self.writer.is_bare().then_some(&mut self.stream)
+    }
+
+    fn passed(&mut self, last: bool) {
+        self.request_sent |= last;
     }
 
     fn data(&mut self, lease: Lease, last: bool) {

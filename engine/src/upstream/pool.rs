@@ -406,9 +406,7 @@ impl Pools {
             | ((connection.upstream as u64 & 0xfff) << 44)
             | ((connection.endpoint as u64 & 0xfff) << 32)
             | u64::from(serial);
-        let socket = connection.stream().socket();
-        socket.keep_receiving();
-        socket.leave(tag);
+        connection.leave(tag);
         place.idle.push(connection);
         if let Some((_, waiter)) = place.waiters.pop_front() {
             place.promised += 1;

@@ -158,6 +158,15 @@ impl BodyDecoder {
         }
     }
 
+    /// Bytes still to come where they are nothing but data, so that they may go past unread.
+    #[must_use]
+    pub fn bare_bytes(&self) -> Option<u64> {
+        match self.framing {
+            BodyFraming::Length(_) => Some(self.left),
+            BodyFraming::None | BodyFraming::Chunked | BodyFraming::UntilClose => None,
+        }
+    }
+
     /// `n` bytes went past by another way (splice). For `Length` no more than `remaining`; not
     /// for chunked bodies.
     #[inline]

@@ -1,0 +1,191 @@
+//! Moves a body from its source to its sink.
+//!
+//! A long one that is the same on both sides stays in the kernel (splice); any other passes through buffers. A body
+//! may begin one way and go on the other: what was received before the switch is always sent first.
+
+use std::io;
+use std::task::{Context, Poll, ready};
+
+use super::{Part, Sink, Source};
+use crate::ring::{Group, Pipe, Ring};
+
+/// Bytes still to come from which on splicing costs less than copying, its beginning included: measured, 16 KiB is even.
+const SPLICE_BYTES_MIN: u64 = 16 * 1024;
+
+/// Bytes moved before others have their turn.
+const TURN_BYTES_MAX: usize = 1024 * 1024;
+
+/// Pieces smaller than this are cheaper copied...
+const PIECE_BYTES_MIN: usize = 8 * 1024;
+
+/// ...and after this many in a row the rest is: the source is slow.
+const SMALL_PIECES_MAX: u32 = 16;
+
+/// Which side of a pump failed.
+#[derive(Debug)]
+pub enum PumpError<A> {
+    /// Where the body comes from.
+    Source(A),
+    /// Where it goes.
+    Sink(io::Error),
+}
+
+/// How one body is being moved.
+#[derive(Default)]
+pub struct Pump {
+    way: Way,
+    /// Holds bytes between two calls only while the sink has no room for them.
+    pipe: Option<Pipe>,
+    small_pieces: u32,
+}
+
+#[derive(Default, PartialEq, Eq)]
+enum Way {
+    /// By copying so far.
+    #[default]
+    Undecided,
+    Splicing,
+    /// By copying to the end.
+    Copying,
+}
+
+/// What an attempt to splice came to.
+enum Spliced {
+    All,
+    /// The next bytes are to be copied.
+    Not,
+}
+
+impl Pump {
+    /// Moves parts from `source` to `sink` until the end, or until either has to wait.
+    pub fn poll<A: Source>(
+        &mut self,
+        source: &mut A,
+        sink: &mut impl Sink,
+        ring: &Ring,
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), PumpError<A::Error>>> {
+        loop {
+            if self.way != Way::Copying {
+                match ready!(self.poll_splice(source, sink, ring, cx)) {
+                    Ok(Spliced::All) => return Poll::Ready(Ok(())),
+                    Ok(Spliced::Not) => {}
+                    Err(error) => return Poll::Ready(Err(PumpError::Sink(error))),
+                }
+            }
+            match ready!(poll_copy(source, sink, cx)) {
+                Ok(true) => return Poll::Ready(Ok(())),
+                Ok(false) => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn poll_splice<A: Source>(
+        &mut self,
+        source: &mut A,
+        sink: &mut impl Sink,
+        ring: &Ring,
+        cx: &Context<'_>,
+    ) -> Poll<io::Result<Spliced>> {
+        let mut moved = 0;
+        let mut emptied = false;
+        loop {
+            let Some(to) = sink.bare() else {
+                return Poll::Ready(Ok(Spliced::Not));
+            };
+            if self.pipe.as_ref().is_none_or(|pipe| pipe.held() == 0) {
+                let Some((from, left)) = source.bare() else {
+                    return Poll::Ready(Ok(Spliced::Not));
+                };
+                if self.way == Way::Undecided {
+                    if left < SPLICE_BYTES_MIN {
+                        return Poll::Ready(Ok(Spliced::Not));
+                    }
+                    let still = from.socket().poll_still(cx);
+                    if from.has_more() || from.socket().is_stale() {
+                        return Poll::Ready(Ok(Spliced::Not));
+                    }
+                    ready!(still);
+                    ready!(to.socket().poll_unsent(cx, 0))?;
+                    self.way = Way::Splicing;
+                }
+                if emptied || moved >= TURN_BYTES_MAX {
+                    self.pipe = None;
+                    ready!(from.socket().poll_arrival(cx));
+                }
+                if self.pipe.is_none() {
+                    self.pipe = ring.pipe();
+                }
+                let Some(pipe) = &mut self.pipe else {
+                    return Poll::Ready(Ok(self.give_up(source)));
+                };
+                let taken = match from.socket().poll_splice_in(cx, pipe, left) {
+                    Poll::Ready(Ok(taken @ 1..)) => taken,
+                    // Copying says how it ended.
+                    Poll::Ready(_) => {
+                        self.pipe = None;
+                        return Poll::Ready(Ok(Spliced::Not));
+                    }
+                    Poll::Pending => {
+                        self.pipe = None;
+                        return Poll::Pending;
+                    }
+                };
+                emptied = !pipe.is_full();
+                if emptied && taken < PIECE_BYTES_MIN {
+                    self.small_pieces += 1;
+                } else {
+                    self.small_pieces = 0;
+                }
+                moved += taken;
+                source.passed(taken as u64);
+            }
+            let last = source.is_ended();
+            if let Some(pipe) = &mut self.pipe {
+                ready!(to.socket().poll_splice_out(cx, pipe))?;
+            }
+            sink.passed(last);
+            if last {
+                self.pipe = None;
+                return Poll::Ready(Ok(Spliced::All));
+            }
+            if self.small_pieces >= SMALL_PIECES_MAX {
+                return Poll::Ready(Ok(self.give_up(source)));
+            }
+        }
+    }
+
+    /// The rest is copied.
+    fn give_up(&mut self, source: &mut impl Source) -> Spliced {
+        self.pipe = None;
+        self.way = Way::Copying;
+        if let Some((from, _)) = source.bare() {
+            from.socket().set_group(Group::Large);
+        }
+        Spliced::Not
+    }
+}
+
+/// Moves one part; true: it was the last.
+fn poll_copy<A: Source>(
+    source: &mut A,
+    sink: &mut impl Sink,
+    cx: &Context<'_>,
+) -> Poll<Result<bool, PumpError<A::Error>>> {
+    ready!(sink.poll_ready(cx)).map_err(PumpError::Sink)?;
+    match ready!(source.poll_part(cx)).map_err(PumpError::Source)? {
+        Part::Data(lease) => {
+            let mut last = false;
+            if source.is_ended() {
+                source.with_trailers(&mut |trailers| last = trailers.is_none());
+            }
+            sink.data(lease, last);
+            Poll::Ready(Ok(last))
+        }
+        Part::End => {
+            source.with_trailers(&mut |trailers| sink.end(trailers));
+            Poll::Ready(Ok(true))
+        }
+    }
+}
