@@ -2,5 +2,6 @@
 
 mod bodies;
 mod continuation;
+mod splicing;
 mod upgrade;
 mod versions;

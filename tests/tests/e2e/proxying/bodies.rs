@@ -317,7 +317,7 @@ fn an_uploads_piece_arrives_before_the_next_one_is_sent() {
 }
 
 /// Sends the pattern as a body in the given framing.
-fn send_pattern(mut to: impl Write, framing: Framing, bytes: u64) {
+pub(super) fn send_pattern(mut to: impl Write, framing: Framing, bytes: u64) {
     let pattern = Pattern::new();
     let mut sent = 0;
     while sent < bytes {
@@ -333,7 +333,7 @@ fn send_pattern(mut to: impl Write, framing: Framing, bytes: u64) {
     }
 }
 
-fn framing_field(framing: Framing) -> String {
+pub(super) fn framing_field(framing: Framing) -> String {
     match framing {
         Framing::Length(bytes) => format!("Content-Length: {bytes}\r\n"),
         Framing::Chunked => "Transfer-Encoding: chunked\r\n".into(),

@@ -1,0 +1,222 @@
+//! Long bodies with a length may pass another way than short ones: nobody may see where one way ends and the other begins.
+
+use std::io::Write;
+
+use ringway_tests::client::get;
+use ringway_tests::origin::ok;
+use ringway_tests::pattern::{Check, Pattern};
+use ringway_tests::wire::Framing;
+use ringway_tests::{Client, Config, Origin, Signal};
+
+use super::bodies::{framing_field, send_pattern};
+
+/// Around a small and a large buffer, a pipe, and what is worth one; short ones between, so that each way follows the other.
+const LENGTHS: [u64; 16] = [
+    1, 8191, 8193, 16_383, 300, 16_385, 32_768, 49_152, 0, 65_537, 131_072, 524_288, 7, 524_289,
+    1_500_000, 65_536,
+];
+
+/// More than a client's socket, its proxy's and a pipe take.
+const STALLING_BYTES: u64 = 64 * 1024 * 1024;
+
+/// Answers each request with as much of the pattern as its path says.
+fn patterned_origin() -> Origin {
+    Origin::script(|connection| {
+        while let Some(head) = connection.read_head() {
+            let bytes = head.start.split('/').nth(1).expect("a path");
+            let bytes = bytes.split(' ').next().expect("a number").parse();
+            let framing = Framing::Length(bytes.expect("a number"));
+            connection
+                .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
+                .expect("taken");
+            let Framing::Length(bytes) = framing else {
+                unreachable!("it was made above");
+            };
+            // Whoever asked may have gone.
+            let pattern = Pattern::new();
+            let mut sender = connection.sender();
+            let mut sent = 0;
+            while sent < bytes {
+                let piece = pattern.from(sent, bytes - sent);
+                if sender.write_all(piece).is_err() {
+                    return;
+                }
+                sent += piece.len() as u64;
+            }
+        }
+    })
+}
+
+fn assert_pattern(client: &mut Client, bytes: u64) {
+    let head = client.read_head();
+    assert_eq!(head.value("content-length"), Some(&*bytes.to_string()));
+    let mut check = Check::new();
+    client
+        .wire()
+        .pass_body(Framing::Length(bytes), &mut |piece| check.take(piece))
+        .expect("it ends cleanly");
+    assert_eq!(check.seen(), bytes);
+}
+
+#[test]
+fn answers_of_every_length_follow_each_other_on_one_connection() {
+    let origin = patterned_origin();
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    for bytes in LENGTHS.into_iter().chain(LENGTHS.into_iter().rev()) {
+        client.send(get(&format!("/{bytes}")));
+        assert_pattern(&mut client, bytes);
+    }
+    for bytes in LENGTHS {
+        client.send(get(&format!("/{bytes}")));
+    }
+    for bytes in LENGTHS {
+        assert_pattern(&mut client, bytes);
+    }
+}
+
+#[test]
+fn uploads_of_every_length_follow_each_other_on_one_connection() {
+    let origin = Origin::script(|connection| {
+        while let Some(head) = connection.read_head() {
+            let framing = Framing::of_request(&head).expect("framed");
+            let mut check = Check::new();
+            connection
+                .wire()
+                .pass_body(framing, &mut |piece| check.take(piece))
+                .expect("it ends cleanly");
+            connection
+                .send(ok(check.seen().to_string()))
+                .expect("taken");
+        }
+    });
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    let put = |client: &mut Client, bytes: u64| {
+        client.send(format!(
+            "PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n",
+            framing_field(Framing::Length(bytes))
+        ));
+        send_pattern(client.sender(), Framing::Length(bytes), bytes);
+    };
+    for bytes in LENGTHS.into_iter().chain(LENGTHS.into_iter().rev()) {
+        put(&mut client, bytes);
+        assert_eq!(client.read_response().text(), bytes.to_string());
+    }
+    for bytes in LENGTHS {
+        put(&mut client, bytes);
+    }
+    for bytes in LENGTHS {
+        assert_eq!(client.read_response().text(), bytes.to_string());
+    }
+}
+
+/// Each piece reaches the client before the next one exists, however it passes, and a slow source may become a fast one.
+#[test]
+fn pieces_of_a_long_answer_pass_as_they_come() {
+    const PIECES: u64 = 40;
+    const PIECE_BYTES: u64 = 1000;
+    const BYTES: u64 = 2_000_000;
+    let seen = Signal::new();
+    let raise = seen.clone();
+    let origin = Origin::script(move |connection| {
+        connection.read_request();
+        connection
+            .send(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                framing_field(Framing::Length(BYTES))
+            ))
+            .expect("taken");
+        let pattern = Pattern::new();
+        let mut at = 0;
+        while at < BYTES {
+            let most = if at < PIECES * PIECE_BYTES {
+                PIECE_BYTES - at % PIECE_BYTES
+            } else {
+                BYTES - at
+            };
+            let piece = pattern.from(at, most);
+            connection.send(piece).expect("taken");
+            at += piece.len() as u64;
+            if at <= PIECES * PIECE_BYTES && at.is_multiple_of(PIECE_BYTES) {
+                seen.wait();
+            }
+        }
+    });
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    client.send(get("/"));
+    client.read_head();
+    let mut check = Check::new();
+    for _ in 0..PIECES {
+        let piece = client
+            .wire()
+            .read_exactly(PIECE_BYTES as usize)
+            .expect("a piece");
+        check.take(&piece);
+        raise.raise();
+    }
+    let rest = Framing::Length(BYTES - check.seen());
+    client
+        .wire()
+        .pass_body(rest, &mut |piece| check.take(piece))
+        .expect("the rest");
+    assert_eq!(check.seen(), BYTES);
+}
+
+#[test]
+fn an_answer_cut_short_ends_where_its_origin_ended_it() {
+    const SENT: u64 = 600_000;
+    let origin = Origin::script(|connection| {
+        connection.read_request();
+        let framing = framing_field(Framing::Length(SENT * 2));
+        connection
+            .send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n"))
+            .expect("taken");
+        send_pattern(connection.sender(), Framing::Length(SENT), SENT);
+        connection.close();
+    });
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    client.send(get("/cut"));
+    client.read_head();
+    let mut check = Check::new();
+    let cut = client
+        .wire()
+        .pass_body(Framing::Length(SENT * 2), &mut |piece| check.take(piece));
+    assert!(cut.is_err(), "it must not look whole");
+    assert_eq!(check.seen(), SENT, "and all that came passes");
+    let record = proxy.access_record("/cut");
+    assert_eq!(record.number("bytes"), SENT as f64);
+    assert_eq!(record.text("error"), "body_truncated");
+}
+
+/// Clients that stop reading hold what lies between them and their origins: others are still served whatever they ask
+/// for, and what they held is given back when they go.
+#[test]
+fn those_who_stall_hold_up_nobody_and_leave_nothing_behind() {
+    // More than a worker has pipes.
+    const STALLED: usize = 40;
+    let origin = patterned_origin();
+    let proxy = Config::to(&origin).start();
+    proxy.get("/1000000");
+    proxy.wait_until_idle();
+    let before = proxy.fd_count();
+    let mut stalled: Vec<_> = (0..STALLED).map(|_| proxy.client()).collect();
+    for client in &mut stalled {
+        client.send(get(&format!("/{STALLING_BYTES}")));
+        client.read_head();
+    }
+    let mut beside = proxy.client();
+    for bytes in LENGTHS {
+        beside.send(get(&format!("/{bytes}")));
+        assert_pattern(&mut beside, bytes);
+    }
+    drop(beside);
+    drop(stalled);
+    proxy.wait_until_idle();
+    origin.wait_until("the origin's connections closed", |seen| seen.open <= 2);
+    let after = proxy.fd_count();
+    // A connection more may be kept to the origin.
+    assert!(after <= before + 4, "{before} descriptors became {after}");
+}
