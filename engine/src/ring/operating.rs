@@ -2,13 +2,28 @@
 
 use std::os::fd::{AsRawFd, RawFd};
 
-use io_uring::{opcode, types};
+use io_uring::{opcode, squeue, types};
 
 use super::limits::ACCEPTS_ARMED;
 use super::operation::{Address, Operation};
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
 use super::socket::Receive;
+
+/// Has the kernel wait for a connection before it tries to accept one (`IORING_ACCEPT_POLL_FIRST`, 6.10): an attempt in vain
+/// makes a socket and a file and frees them, which costs as much as an accept.
+fn wait_before_accepting(accept: &mut squeue::Entry) {
+    const IORING_ACCEPT_POLL_FIRST: u16 = 1 << 2;
+    const IOPRIO_OFFSET: usize = 2;
+    const { assert!(size_of::<squeue::Entry>() == 64) };
+    // SAFETY: an entry is the kernel's `struct io_uring_sqe` and nothing else, whose u16 at this offset holds an accept's flags.
+    unsafe {
+        std::ptr::from_mut(accept)
+            .byte_add(IOPRIO_OFFSET)
+            .cast::<u16>()
+            .write(IORING_ACCEPT_POLL_FIRST);
+    }
+}
 
 impl State {
     /// Gives a socket up: its operations are stopped, and when the last has ended its descriptor is closed.
@@ -76,9 +91,12 @@ impl State {
                 .expect("it was there")
                 .armed
                 .push(key);
-            let accept = opcode::Accept::new(fd, storage, length)
+            let mut accept = opcode::Accept::new(fd, storage, length)
                 .flags(libc::SOCK_CLOEXEC)
                 .build();
+            if self.accept_waits_first {
+                wait_before_accepting(&mut accept);
+            }
             self.push(&accept.user_data(user_data(Kind::Operation, key)));
         }
     }
@@ -204,6 +222,8 @@ impl State {
             }
         } else if !entry.stopped {
             match -outcome {
+                // The kernel does not know how to wait first.
+                libc::EINVAL if self.accept_waits_first => self.accept_waits_first = false,
                 // The connection went away while it waited: not this listener's trouble (accept(2)).
                 libc::ECANCELED
                 | libc::ECONNABORTED

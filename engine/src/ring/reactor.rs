@@ -68,6 +68,8 @@ pub(super) struct State {
     pub(super) acceptors: Slots<AcceptorEntry>,
     /// Sockets that found no buffer, by group.
     pub(super) starved: [VecDeque<Key>; 2],
+    /// Until a kernel refuses it.
+    pub(super) accept_waits_first: bool,
     pub(super) unattended: Vec<u64>,
     pub(super) wheel: Wheel,
     pub(super) counters: Counters,
@@ -134,6 +136,7 @@ impl Ring {
                     operations: Slots::new(),
                     acceptors: Slots::new(),
                     starved: [VecDeque::new(), VecDeque::new()],
+                    accept_waits_first: true,
                     unattended: Vec::new(),
                     wheel: Wheel::new(now_ns / 1_000_000),
                     counters: Counters::default(),
