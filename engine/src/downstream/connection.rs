@@ -112,6 +112,8 @@ pub struct Connection {
     text: [u8; IP_TEXT_BYTES],
     text_length: u8,
     pub(super) trusted: bool,
+    /// All was answered: it closes with its last bytes.
+    pub(super) parting: bool,
     /// Requests served so far.
     pub(super) requests: u64,
     pub(super) shared: Arc<Shared>,
@@ -140,6 +142,7 @@ impl Connection {
             text,
             text_length: (IP_TEXT_BYTES - left) as u8,
             trusted,
+            parting: false,
             requests: 0,
             shared,
             _guard: guard,

@@ -34,6 +34,26 @@ struct Idle {
     count: usize,
 }
 
+impl Idle {
+    /// A free place, and its tag in its next life.
+    fn place(&mut self, tag: u64) -> (u32, u64) {
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.slots.push((0, None));
+            (self.slots.len() - 1) as u32
+        });
+        let generation = self.slots[index as usize].0;
+        (
+            index,
+            (tag << 56) | (u64::from(generation) << 32) | u64::from(index),
+        )
+    }
+
+    fn put(&mut self, index: u32, connection: Box<Connection>) {
+        self.slots[index as usize].1 = Some(connection);
+        self.count += 1;
+    }
+}
+
 const GENERATION: u32 = 0x00ff_ffff;
 
 impl Downstream {
@@ -65,17 +85,26 @@ impl Downstream {
     /// Leaves a connection to itself until something arrives or its time is up. Its timer is set.
     pub(super) fn leave(&self, connection: Box<Connection>) {
         let mut idle = self.idle.borrow_mut();
-        let index = idle.free.pop().unwrap_or_else(|| {
-            idle.slots.push((0, None));
-            (idle.slots.len() - 1) as u32
-        });
-        let (generation, place) = &mut idle.slots[index as usize];
-        let tag = (self.tag << 56) | (u64::from(*generation) << 32) | u64::from(index);
+        let (index, tag) = idle.place(self.tag);
         connection.stream.socket().set_group(Group::Small);
         connection.stream.socket().leave(tag);
         connection.timer.leave(tag);
-        *place = Some(connection);
-        idle.count += 1;
+        idle.put(index, connection);
+    }
+
+    /// Leaves a connection to itself until its last bytes are sent, and closed with them. Its timer is set. It is
+    /// returned where that has to be waited for.
+    pub(super) fn part(&self, mut connection: Box<Connection>) -> Option<Box<Connection>> {
+        let mut idle = self.idle.borrow_mut();
+        let (index, tag) = idle.place(self.tag);
+        if !connection.stream.socket().leave_last(tag) {
+            idle.free.push(index);
+            return Some(connection);
+        }
+        connection.timer.leave(tag);
+        connection.parting = true;
+        idle.put(index, connection);
+        None
     }
 
     fn take(&self, tag: u64) -> Option<Box<Connection>> {
@@ -99,8 +128,14 @@ impl Downstream {
         };
         let socket = connection.stream.socket();
         socket.attend();
-        if !socket.has_arrived() {
-            // Closed by the client, or idle too long: nothing was asked, nothing is answered.
+        // One that parts and is reported before all is sent has a client that is slow to take it.
+        let over = if connection.parting {
+            socket.is_sent()
+        } else {
+            !socket.has_arrived()
+        };
+        if over {
+            // Parted, closed by the client, or idle too long: nothing was asked, nothing is answered.
             drop(connection);
             self.tell_drained();
             return;
@@ -119,7 +154,9 @@ impl Downstream {
         let tags: Vec<u64> = {
             let idle = self.idle.borrow();
             let quiet = |connection: &Connection| {
-                connection.requests > 0 && !connection.stream.socket().has_arrived()
+                connection.requests > 0
+                    && !connection.parting
+                    && !connection.stream.socket().has_arrived()
             };
             idle.slots
                 .iter()

@@ -50,6 +50,10 @@ pub(super) async fn serve(
 ) -> Option<Box<Connection>> {
     let services = &downstream.services;
     let ring = &services.ring;
+    if connection.parting {
+        finish(downstream, &mut connection, &Outcome::default()).await;
+        return None;
+    }
     loop {
         session.exchange.remembered.begin(ring.now_ns());
         session.exchange.request.reset();
@@ -231,8 +235,22 @@ async fn refuse(
     finish(downstream, connection, &outcome).await;
 }
 
-async fn close(downstream: &Rc<Downstream>, mut connection: Box<Connection>, outcome: &Outcome) {
-    finish(downstream, &mut connection, outcome).await;
+/// Closes a connection once its last answer is sent; where that goes with this round's submission, nobody waits for it.
+async fn close(downstream: &Rc<Downstream>, connection: Box<Connection>, outcome: &Outcome) {
+    let ring = &downstream.services.ring;
+    let simple = outcome.failure.is_none()
+        && !outcome.linger
+        && !connection.stream.has_more()
+        && !downstream.services.draining.get();
+    let left = if simple {
+        connection.timer.set(ring.now_ms() + FLUSH_LOOK_MS);
+        downstream.part(connection)
+    } else {
+        Some(connection)
+    };
+    if let Some(mut connection) = left {
+        finish(downstream, &mut connection, outcome).await;
+    }
 }
 
 /// Waits until no more than `left` bytes are unsent, for as long as the client takes some at the minimum rate. False:

@@ -10,7 +10,7 @@ use super::buffers::{Group, Lease};
 use super::operation::{AcceptorEntry, Address, Operation, stream_socket};
 use super::reactor::Ring;
 use super::slots::Key;
-use super::socket::{End, Entry, Receive};
+use super::socket::{End, Entry, Last, Receive};
 use super::store_waker;
 use super::timer::TimerId;
 
@@ -121,6 +121,11 @@ impl Socket {
         self.with(|socket| socket.unsent_bytes())
     }
 
+    /// Whether nothing is left to be sent, or nothing can be any more.
+    pub fn is_sent(&self) -> bool {
+        self.with(|socket| socket.send_error.is_some() || socket.unsent_bytes() == 0)
+    }
+
     /// Ready when at most `bytes` wait to be sent, or with the error that sending met.
     pub fn poll_unsent(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
         self.with(|socket| {
@@ -173,6 +178,22 @@ impl Socket {
         } else {
             state.arm_receive(self.key);
         }
+    }
+
+    /// Leaves the socket to itself until all that is queued is sent, and closes it with that; either is reported by `tag`,
+    /// and so is a failure. False, and nothing done, where nothing is queued any more or a receive is armed.
+    pub fn leave_last(&self, tag: u64) -> bool {
+        self.with(|socket| {
+            if !socket.queued || socket.receive != Receive::Idle {
+                return false;
+            }
+            socket.last = Last::Awaited;
+            socket.unattended = Some(tag);
+            socket.reported = false;
+            socket.receive_waker = None;
+            socket.send_waker = None;
+            true
+        })
     }
 
     /// Looks after the socket again.

@@ -8,7 +8,7 @@ use super::limits::ACCEPTS_ARMED;
 use super::operation::{Address, Operation};
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
-use super::socket::Receive;
+use super::socket::{CLOSED, Receive};
 
 /// Has the kernel wait for a connection before it tries to accept one (`IORING_ACCEPT_POLL_FIRST`, 6.10): an attempt in vain
 /// makes a socket and a file and frees them, which costs as much as an accept.
@@ -23,6 +23,21 @@ fn wait_before_accepting(accept: &mut squeue::Entry) {
             .cast::<u16>()
             .write(IORING_ACCEPT_POLL_FIRST);
     }
+}
+
+/// A close, of whose success nothing is heard.
+pub(super) fn close_of(fd: types::Fd) -> squeue::Entry {
+    let ignored = user_data(
+        Kind::Ignored,
+        Key {
+            index: 0,
+            generation: 0,
+        },
+    );
+    opcode::Close::new(fd)
+        .build()
+        .flags(squeue::Flags::SKIP_SUCCESS)
+        .user_data(ignored)
 }
 
 impl State {
@@ -57,18 +72,13 @@ impl State {
         }
         let fd = socket.fd;
         self.sockets.remove(key);
-        self.close_descriptor(fd);
+        if fd != CLOSED {
+            self.close_descriptor(fd);
+        }
     }
 
     pub(super) fn close_descriptor(&mut self, fd: RawFd) {
-        let ignored = user_data(
-            Kind::Ignored,
-            Key {
-                index: 0,
-                generation: 0,
-            },
-        );
-        self.push(&opcode::Close::new(types::Fd(fd)).build().user_data(ignored));
+        self.push(&close_of(types::Fd(fd)));
     }
 
     pub(super) fn arm_accepts(&mut self, acceptor: Key) {

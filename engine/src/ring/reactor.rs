@@ -82,6 +82,8 @@ pub(super) struct State {
     /// Sockets whose send goes out without a completion to come, and that send's serial: a key can stand here twice.
     pub(super) quiet: Vec<(Key, u32)>,
     pub(super) quiet_serial: u32,
+    /// Sockets whose next send goes with this round's submission.
+    pub(super) to_send: Vec<Key>,
 }
 
 pub(super) struct RemoteState {
@@ -144,6 +146,7 @@ impl Ring {
                     gathers: Vec::new(),
                     quiet: Vec::new(),
                     quiet_serial: 0,
+                    to_send: Vec::new(),
                 }),
                 buffers: Buffers::new(small, large),
                 pipes: Rc::default(),
@@ -241,6 +244,7 @@ impl Ring {
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
         state.feed_starved(&self.shared.buffers, self.now_ms());
+        state.push_sends();
         let block = block && state.unattended.is_empty() && !state.quiet_awaited();
         state.enter(block, self.now_ms());
         self.shared.now_ns.set(clock::now_ns());
@@ -282,6 +286,19 @@ impl State {
             }
             self.counters.enters += 1;
             // A full queue is handed over; the kernel takes all of it (SUBMIT_ALL).
+            let _ = self.uring.submitter().submit();
+        }
+    }
+
+    /// Pushes two operations, the second of which runs once the first has succeeded.
+    pub(super) fn push_linked(&mut self, first: squeue::Entry, second: squeue::Entry) {
+        let both = [first.flags(squeue::Flags::IO_LINK), second];
+        loop {
+            // SAFETY: as in `push`.
+            if unsafe { self.uring.submission().push_multiple(&both) }.is_ok() {
+                return;
+            }
+            self.counters.enters += 1;
             let _ = self.uring.submitter().submit();
         }
     }

@@ -1,18 +1,43 @@
 //! Sends: one in flight for each socket, gathered where several wait, quiet where one fits at once.
+//!
+//! What a round's tasks queue is put together when it is submitted, so that all of it goes in one send, and a socket's
+//! last can have its close linked to it.
 
 use io_uring::{opcode, squeue, types};
 
 use super::limits::{GATHER_MAX, QUIET_BYTES_MAX};
+use super::operating::close_of;
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
-use super::socket::{End, Gather, Sending};
+use super::socket::{CLOSED, End, Gather, Last, Receive, Sending};
 
 impl State {
-    /// Starts the next send, where none is in flight and something waits.
+    /// Has the next send go with this round's submission, where none is in flight and something waits.
     pub(super) fn start_send(&mut self, key: Key) {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        if socket.queued || socket.send_in_flight() || socket.outbox.is_empty() {
+            return;
+        }
+        socket.queued = true;
+        self.to_send.push(key);
+    }
+
+    /// Submits what this round's tasks queued.
+    pub(super) fn push_sends(&mut self) {
+        let mut keys = std::mem::take(&mut self.to_send);
+        for key in keys.drain(..) {
+            self.begin_send(key);
+        }
+        self.to_send = keys;
+    }
+
+    fn begin_send(&mut self, key: Key) {
+        let Some(socket) = self.sockets.get(key) else {
+            return;
+        };
+        socket.queued = false;
         if socket.send_in_flight()
             || socket.outbox.is_empty()
             || socket.send_error.is_some()
@@ -86,6 +111,9 @@ impl State {
                 && socket.quiet == serial
             {
                 let bytes = socket.sending_bytes as i32;
+                if socket.last == Last::Linked {
+                    socket.fd = CLOSED;
+                }
                 self.sent(key, bytes);
             }
         }
@@ -108,6 +136,13 @@ impl State {
             FLAGS
         };
         let quiet = socket.quiet != 0;
+        let linked = quiet
+            && socket.last == Last::Awaited
+            && socket.outbox.is_empty()
+            && socket.receive == Receive::Idle;
+        if linked {
+            socket.last = Last::Linked;
+        }
         let fd = types::Fd(socket.fd);
         let entry = match &mut socket.sending {
             Sending::Nothing | Sending::Room => return,
@@ -134,7 +169,12 @@ impl State {
         } else {
             entry
         };
-        self.push(&entry.user_data(user_data(Kind::Send, key)));
+        let entry = entry.user_data(user_data(Kind::Send, key));
+        if linked {
+            self.push_linked(entry, close_of(fd));
+        } else {
+            self.push(&entry);
+        }
     }
 
     pub(super) fn sent(&mut self, key: Key, result: i32) {
@@ -156,6 +196,10 @@ impl State {
         }
         // A quiet send that says something fell short: what is left waits for room, and says when it is done.
         socket.quiet = 0;
+        if socket.last == Last::Linked && socket.fd != CLOSED {
+            // What was linked to it is cancelled.
+            socket.last = Last::Awaited;
+        }
         if result < 0 {
             match -result {
                 libc::EINTR | libc::EAGAIN if !socket.closing => {
@@ -203,6 +247,7 @@ impl State {
             socket.end = socket.send_error.map(End::Error);
         }
         let closing = socket.closing;
+        let ended = socket.last != Last::No && socket.outbox.is_empty();
         if let Sending::Many(mut gather) = finished {
             gather.leases.clear();
             if self.gathers.len() < 64 {
@@ -214,6 +259,8 @@ impl State {
         } else {
             if dead {
                 self.notify(key);
+            } else if ended {
+                self.report(key);
             }
             self.start_send(key);
         }

@@ -91,6 +91,19 @@ pub(super) enum End {
     Error(i32),
 }
 
+/// The descriptor of an entry whose socket the kernel has closed.
+pub(super) const CLOSED: RawFd = -1;
+
+/// Whether a socket closes once all is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Last {
+    No,
+    /// It is to.
+    Awaited,
+    /// The close is linked to the send in flight.
+    Linked,
+}
+
 pub(super) struct Entry {
     pub(super) fd: RawFd,
     /// Where the armed receive takes its buffers from, and where the next one will.
@@ -104,6 +117,9 @@ pub(super) struct Entry {
     pub(super) receive_waker: Option<Waker>,
     pub(super) sending: Sending,
     pub(super) outbox: Queue,
+    /// Among those whose sends this round submits.
+    pub(super) queued: bool,
+    pub(super) last: Last,
     /// Serial of the send in flight where it completes with its submission and says so only if it falls short; 0: not
     /// such a one.
     pub(super) quiet: u32,
@@ -134,6 +150,8 @@ impl Entry {
             end: None,
             receive_waker: None,
             sending: Sending::Nothing,
+            queued: false,
+            last: Last::No,
             quiet: 0,
             outbox: Queue::default(),
             sending_bytes: 0,
