@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::num::NonZeroI32;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -24,12 +25,12 @@ impl Socket {
     /// Takes a connected descriptor over.
     pub fn new(ring: &Ring, fd: OwnedFd, group: Group) -> Self {
         use std::os::fd::IntoRawFd;
-        let key = ring
-            .shared
-            .state
-            .borrow_mut()
+        let mut state = ring.shared.state.borrow_mut();
+        let flow = state.flows.pop();
+        let key = state
             .sockets
-            .insert(Entry::new(fd.into_raw_fd(), group));
+            .insert(Entry::new(fd.into_raw_fd(), group, flow));
+        drop(state);
         Self {
             ring: ring.clone(),
             key,
@@ -50,7 +51,7 @@ impl Socket {
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(Ok(None));
         };
-        if let Some(lease) = socket.inbox.pop() {
+        if let Some(lease) = socket.flow().inbox.pop() {
             return Poll::Ready(Ok(Some(lease)));
         }
         match socket.end {
@@ -60,7 +61,7 @@ impl Socket {
             }
             None => {}
         }
-        store_waker(&mut socket.receive_waker, cx);
+        store_waker(&mut socket.flow().receive_waker, cx);
         if socket.receive == Receive::Idle {
             state.arm_receive(self.key);
         }
@@ -76,8 +77,8 @@ impl Socket {
         if socket.end.is_some() || socket.send_error.is_some() {
             return Poll::Ready(());
         }
-        store_waker(&mut socket.receive_waker, cx);
-        if arm && socket.receive == Receive::Idle && !socket.inbox_full() {
+        store_waker(&mut socket.flow().receive_waker, cx);
+        if arm && socket.receive == Receive::Idle && !socket.flow().inbox_full() {
             state.arm_receive(self.key);
         }
         Poll::Pending
@@ -86,20 +87,20 @@ impl Socket {
     /// Whether the peer ended the stream and nothing it sent is left, or sent something nobody asked for.
     pub fn is_stale(&self) -> bool {
         self.with(|socket| {
-            socket.end.is_some() || socket.send_error.is_some() || !socket.inbox.is_empty()
+            socket.end.is_some() || socket.send_error.is_some() || socket.has_arrived()
         })
     }
 
     /// Puts bytes back in front of what has arrived.
     pub fn unread(&self, lease: Lease) {
         if !lease.is_empty() {
-            self.with(|socket| socket.inbox.push_front(lease));
+            self.with(|socket| socket.flow().inbox.push_front(lease));
         }
     }
 
     /// Bytes have arrived and wait to be taken.
     pub fn has_arrived(&self) -> bool {
-        self.with(|socket| !socket.inbox.is_empty())
+        self.with(|socket| socket.has_arrived())
     }
 
     /// Queues bytes; the kernel is given them with this round's submission.
@@ -112,7 +113,7 @@ impl Socket {
         if socket.send_error.is_some() || lease.is_empty() {
             return;
         }
-        socket.outbox.push(lease);
+        socket.flow().outbox.push(lease);
         state.start_send(self.key);
     }
 
@@ -130,12 +131,12 @@ impl Socket {
     pub fn poll_unsent(&self, cx: &Context<'_>, bytes: usize) -> Poll<io::Result<()>> {
         self.with(|socket| {
             if let Some(error) = socket.send_error {
-                return Poll::Ready(Err(io::Error::from_raw_os_error(error)));
+                return Poll::Ready(Err(io::Error::from_raw_os_error(error.get())));
             }
             if socket.unsent_bytes() <= bytes {
                 return Poll::Ready(Ok(()));
             }
-            store_waker(&mut socket.send_waker, cx);
+            store_waker(&mut socket.flow().send_waker, cx);
             Poll::Pending
         })
     }
@@ -168,15 +169,12 @@ impl Socket {
         let Some(socket) = state.sockets.get(self.key) else {
             return;
         };
-        socket.unattended = Some(tag);
-        socket.reported = false;
-        socket.receive_waker = None;
-        socket.send_waker = None;
-        let news = !socket.inbox.is_empty() || socket.end.is_some();
-        if news {
+        socket.leave(tag);
+        if socket.has_arrived() || socket.end.is_some() {
             state.report(self.key);
         } else {
             state.arm_receive(self.key);
+            state.end_flow(self.key);
         }
     }
 
@@ -184,21 +182,23 @@ impl Socket {
     /// and so is a failure. False, and nothing done, where nothing is queued any more or a receive is armed.
     pub fn leave_last(&self, tag: u64) -> bool {
         self.with(|socket| {
-            if !socket.queued || socket.receive != Receive::Idle {
+            if !socket.flow().queued || socket.receive != Receive::Idle {
                 return false;
             }
             socket.last = Last::Awaited;
-            socket.unattended = Some(tag);
-            socket.reported = false;
-            socket.receive_waker = None;
-            socket.send_waker = None;
+            socket.leave(tag);
             true
         })
     }
 
     /// Looks after the socket again.
     pub fn attend(&self) {
-        self.with(|socket| socket.unattended = None);
+        let mut state = self.ring.shared.state.borrow_mut();
+        let state = &mut *state;
+        if let Some(socket) = state.sockets.get(self.key) {
+            socket.unattended = None;
+            socket.begin_flow(|| state.flows.pop());
+        }
     }
 
     /// Ends the sending side (FIN) once what was queued before is sent; call it when nothing is unsent.
@@ -212,7 +212,7 @@ impl Socket {
     pub fn fail(&self) {
         self.reset_on_close();
         self.with(|socket| {
-            socket.send_error.get_or_insert(libc::ENOMEM);
+            socket.send_error = socket.send_error.or(NonZeroI32::new(libc::ENOMEM));
         });
     }
 

@@ -36,8 +36,14 @@ pub(super) const INBOX_BYTES_MAX: usize = 64 * 1024;
 /// Received buffers one socket may have waiting before its receive is stopped.
 pub(super) const INBOX_LEASES_MAX: usize = 16;
 
+/// Memory kept of sockets on which nothing is under way any more, for the next on which something is.
+pub(super) const FLOWS_KEPT: usize = 1024;
+
 /// Buffers sent by one gathered send.
 pub(super) const GATHER_MAX: usize = 16;
+
+/// Structures of gathered sends kept for the next ones.
+pub(super) const GATHERS_KEPT: usize = 64;
 
 /// Largest send that is tried without a completion of its own: it fits most sockets' buffers at once.
 pub(super) const QUIET_BYTES_MAX: usize = 32 * 1024;

@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::{opcode, squeue, types};
 
-use super::limits::ACCEPTS_ARMED;
+use super::limits::{ACCEPTS_ARMED, FLOWS_KEPT};
 use super::operation::{Address, Operation};
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
@@ -50,12 +50,19 @@ impl State {
             return;
         }
         socket.closing = true;
-        socket.receive_waker = None;
-        socket.send_waker = None;
         socket.unattended = None;
-        while socket.inbox.pop().is_some() {}
-        while socket.outbox.pop().is_some() {}
         let in_flight = socket.send_in_flight();
+        if in_flight {
+            let flow = socket.flow();
+            flow.receive_waker = None;
+            flow.send_waker = None;
+            while flow.inbox.pop().is_some() {}
+            while flow.outbox.pop().is_some() {}
+        } else if let Some(flow) = socket.discard_flow()
+            && self.flows.len() < FLOWS_KEPT
+        {
+            self.flows.push(flow);
+        }
         self.stop_receive(key);
         if in_flight {
             self.cancel(user_data(Kind::Send, key));

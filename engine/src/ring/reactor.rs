@@ -20,7 +20,7 @@ use super::limits::{
 };
 use super::operation::{AcceptorEntry, Operation};
 use super::slots::{Key, Slots};
-use super::socket::{Entry, Gather};
+use super::socket::{Entry, Flow, Gather};
 use super::splicing::Pipes;
 use super::timer::Wheel;
 
@@ -82,6 +82,9 @@ pub(super) struct State {
     /// Sockets whose send goes out without a completion to come, and that send's serial: a key can stand here twice.
     pub(super) quiet: Vec<(Key, u32)>,
     pub(super) quiet_serial: u32,
+    /// Kept for the next sockets on which something is under way.
+    #[allow(clippy::vec_box, reason = "moving the boxes is the point")]
+    pub(super) flows: Vec<Box<Flow>>,
     /// Sockets whose next send goes with this round's submission.
     pub(super) to_send: Vec<Key>,
 }
@@ -146,6 +149,7 @@ impl Ring {
                     gathers: Vec::new(),
                     quiet: Vec::new(),
                     quiet_serial: 0,
+                    flows: Vec::new(),
                     to_send: Vec::new(),
                 }),
                 buffers: Buffers::new(small, large),

@@ -5,9 +5,10 @@ use std::rc::Rc;
 use io_uring::{cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, Group};
+use super::limits::FLOWS_KEPT;
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
-use super::socket::{End, Receive};
+use super::socket::{End, Flow, Receive};
 
 impl State {
     pub(super) fn arm_receive(&mut self, key: Key) {
@@ -72,7 +73,8 @@ impl State {
             if result > 0 {
                 socket.received_total += result as u64;
                 if !socket.closing {
-                    socket.inbox.push(buffers.relieve(lease));
+                    socket.begin_flow(|| self.flows.pop());
+                    socket.flow().inbox.push(buffers.relieve(lease));
                 }
             }
         }
@@ -102,7 +104,7 @@ impl State {
             self.finish_close(key);
             return;
         }
-        if socket.inbox_full() && socket.receive == Receive::Armed {
+        if socket.receive == Receive::Armed && socket.any_flow().is_some_and(Flow::inbox_full) {
             // From here on each receive is asked for: the reader is slower than the writer.
             socket.multishot = false;
             self.stop_receive(key);
@@ -117,7 +119,7 @@ impl State {
             && !socket.reported
         {
             socket.reported = true;
-            self.unattended.push(tag);
+            self.unattended.push(tag.get());
         }
     }
 
@@ -126,19 +128,24 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if socket.inbox.is_empty() && socket.end.is_none() {
-            // Stopped without news: an unattended socket goes on listening; a task arms it again when it asks.
-            if socket.unattended.is_some() && socket.receive == Receive::Idle {
-                self.arm_receive(key);
-            } else if let Some(waker) = &socket.receive_waker {
-                waker.wake_by_ref();
-            }
-            return;
-        }
-        if socket.unattended.is_some() {
+        let news = socket.has_arrived() || socket.end.is_some();
+        if socket.unattended.is_none() {
+            socket.wake_receiver();
+        } else if news {
             self.report(key);
-        } else if let Some(waker) = &socket.receive_waker {
-            waker.wake_by_ref();
+        } else if socket.receive == Receive::Idle {
+            // Stopped without news: it goes on listening.
+            self.arm_receive(key);
+        }
+    }
+
+    /// Takes back what is over on a socket that nobody looks after.
+    pub(super) fn end_flow(&mut self, key: Key) {
+        if let Some(socket) = self.sockets.get(key)
+            && let Some(flow) = socket.end_flow()
+            && self.flows.len() < FLOWS_KEPT
+        {
+            self.flows.push(flow);
         }
     }
 

@@ -3,9 +3,11 @@
 //! What a round's tasks queue is put together when it is submitted, so that all of it goes in one send, and a socket's
 //! last can have its close linked to it.
 
+use std::num::NonZeroI32;
+
 use io_uring::{opcode, squeue, types};
 
-use super::limits::{GATHER_MAX, QUIET_BYTES_MAX};
+use super::limits::{GATHER_MAX, GATHERS_KEPT, QUIET_BYTES_MAX};
 use super::operating::close_of;
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
@@ -17,10 +19,11 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if socket.queued || socket.send_in_flight() || socket.outbox.is_empty() {
+        let flow = socket.flow();
+        if flow.queued || flow.send_in_flight() || flow.outbox.is_empty() {
             return;
         }
-        socket.queued = true;
+        flow.queued = true;
         self.to_send.push(key);
     }
 
@@ -37,18 +40,21 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        socket.queued = false;
-        if socket.send_in_flight()
-            || socket.outbox.is_empty()
-            || socket.send_error.is_some()
-            || socket.closing
-        {
+        if socket.closing {
             return;
         }
-        if socket.outbox.len() == 1 {
-            let lease = socket.outbox.pop().expect("one is there");
-            socket.sending_bytes = lease.len();
-            socket.sending = Sending::One(lease);
+        let failed = socket.send_error.is_some();
+        let flow = socket.flow();
+        flow.queued = false;
+        if failed || flow.send_in_flight() {
+            return;
+        }
+        let Some(lease) = flow.outbox.pop() else {
+            return;
+        };
+        flow.sending_bytes = lease.len();
+        flow.sending = if flow.outbox.is_empty() {
+            Sending::One(lease)
         } else {
             let mut gather = self.gathers.pop().unwrap_or_else(|| {
                 // SAFETY: `msghdr` is plain old data; all zeroes is a valid value.
@@ -59,22 +65,18 @@ impl State {
                     leases: Vec::new(),
                 })
             });
-            let mut total = 0;
+            gather.leases.push(lease);
             while gather.leases.len() < GATHER_MAX
-                && let Some(lease) = socket.outbox.pop()
+                && let Some(lease) = flow.outbox.pop()
             {
-                total += lease.len();
+                flow.sending_bytes += lease.len();
                 gather.leases.push(lease);
             }
-            socket.sending_bytes = total;
-            socket.sending = Sending::Many(gather);
-        }
-        let Some(socket) = self.sockets.get(key) else {
-            return;
+            Sending::Many(gather)
         };
-        if socket.sending_bytes <= QUIET_BYTES_MAX {
+        if flow.sending_bytes <= QUIET_BYTES_MAX {
             self.quiet_serial = self.quiet_serial.wrapping_add(1).max(1);
-            socket.quiet = self.quiet_serial;
+            flow.quiet = self.quiet_serial;
             self.quiet.push((key, self.quiet_serial));
         }
         self.push_send(key);
@@ -89,8 +91,11 @@ impl State {
         let (quiet, sockets) = (&self.quiet, &mut self.sockets);
         quiet.iter().any(|&(key, serial)| {
             sockets.get(key).is_some_and(|socket| {
-                socket.quiet == serial
-                    && (socket.send_waker.is_some() || !socket.outbox.is_empty() || socket.closing)
+                let closing = socket.closing;
+                socket.any_flow().is_some_and(|flow| {
+                    flow.quiet == serial
+                        && (flow.send_waker.is_some() || !flow.outbox.is_empty() || closing)
+                })
             })
         })
     }
@@ -108,9 +113,10 @@ impl State {
     pub(super) fn settle_quiet(&mut self, mut submitted: Vec<(Key, u32)>) {
         for (key, serial) in submitted.drain(..) {
             if let Some(socket) = self.sockets.get(key)
-                && socket.quiet == serial
+                && let Some(flow) = socket.any_flow()
+                && flow.quiet == serial
             {
-                let bytes = socket.sending_bytes as i32;
+                let bytes = flow.sending_bytes as i32;
                 if socket.last == Last::Linked {
                     socket.fd = CLOSED;
                 }
@@ -130,21 +136,17 @@ impl State {
         // WAITALL: the kernel goes on after a short send, so that one completion means all of it.
         const FLAGS: i32 = libc::MSG_NOSIGNAL | libc::MSG_WAITALL;
         // A quiet send never waits either: it is whole within the submission, or its completion says how short it fell.
-        let flags = if socket.quiet != 0 {
+        let parts = socket.last == Last::Awaited && socket.receive == Receive::Idle;
+        let fd = types::Fd(socket.fd);
+        let flow = socket.flow();
+        let quiet = flow.quiet != 0;
+        let linked = quiet && parts && flow.outbox.is_empty();
+        let flags = if quiet {
             FLAGS | libc::MSG_DONTWAIT
         } else {
             FLAGS
         };
-        let quiet = socket.quiet != 0;
-        let linked = quiet
-            && socket.last == Last::Awaited
-            && socket.outbox.is_empty()
-            && socket.receive == Receive::Idle;
-        if linked {
-            socket.last = Last::Linked;
-        }
-        let fd = types::Fd(socket.fd);
-        let entry = match &mut socket.sending {
+        let entry = match &mut flow.sending {
             Sending::Nothing | Sending::Room => return,
             Sending::One(lease) => opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32)
                 .flags(flags)
@@ -164,6 +166,9 @@ impl State {
                     .build()
             }
         };
+        if linked {
+            socket.last = Last::Linked;
+        }
         let entry = if quiet {
             entry.flags(squeue::Flags::SKIP_SUCCESS)
         } else {
@@ -181,88 +186,65 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        if matches!(socket.sending, Sending::Room) {
+        if matches!(socket.flow().sending, Sending::Room) {
             // A splice tries again and sees what failed.
-            socket.sending = Sending::Nothing;
-            if let Some(waker) = socket.send_waker.take() {
-                waker.wake();
+            socket.flow().sending = Sending::Nothing;
+        } else {
+            // A quiet send that says something fell short: what is left waits for room, and says when it is done.
+            socket.flow().quiet = 0;
+            if socket.last == Last::Linked && socket.fd != CLOSED {
+                // What was linked to it is cancelled.
+                socket.last = Last::Awaited;
             }
-            if socket.closing {
-                self.finish_close(key);
-            } else {
-                self.start_send(key);
-            }
-            return;
-        }
-        // A quiet send that says something fell short: what is left waits for room, and says when it is done.
-        socket.quiet = 0;
-        if socket.last == Last::Linked && socket.fd != CLOSED {
-            // What was linked to it is cancelled.
-            socket.last = Last::Awaited;
-        }
-        if result < 0 {
             match -result {
                 libc::EINTR | libc::EAGAIN if !socket.closing => {
                     self.push_send(key);
                     return;
                 }
-                error => socket.send_error = Some(error),
+                error => socket.send_error = socket.send_error.or(NonZeroI32::new(error.max(0))),
             }
-        }
-        let mut taken = result.max(0) as usize;
-        socket.sent_total += taken as u64;
-        socket.sending_bytes -= taken.min(socket.sending_bytes);
-        if socket.sending_bytes > 0 && socket.send_error.is_none() && !socket.closing {
-            match &mut socket.sending {
-                Sending::Nothing | Sending::Room => {}
-                Sending::One(lease) => lease.advance(taken),
-                Sending::Many(gather) => {
-                    let done = gather.leases.iter().take_while(|lease| {
-                        let whole = lease.len() <= taken;
-                        if whole {
-                            taken -= lease.len();
-                        }
-                        whole
-                    });
-                    let done = done.count();
-                    gather.leases.drain(..done);
-                    gather.leases[0].advance(taken);
+            let taken = result.max(0) as usize;
+            socket.sent_total += taken as u64;
+            let stopped = socket.send_error.is_some() || socket.closing;
+            let flow = socket.flow();
+            flow.sending_bytes -= taken.min(flow.sending_bytes);
+            if flow.sending_bytes > 0 && !stopped {
+                flow.sending.advance(taken);
+                self.push_send(key);
+                return;
+            }
+            flow.sending_bytes = 0;
+            if let Sending::Many(mut gather) =
+                std::mem::replace(&mut flow.sending, Sending::Nothing)
+            {
+                gather.leases.clear();
+                if self.gathers.len() < GATHERS_KEPT {
+                    self.gathers.push(gather);
                 }
             }
-            self.push_send(key);
-            return;
+            if stopped {
+                while flow.outbox.pop().is_some() {}
+            }
         }
-        socket.sending_bytes = 0;
-        let finished = std::mem::replace(&mut socket.sending, Sending::Nothing);
-        if socket.send_error.is_some() {
-            while socket.outbox.pop().is_some() {}
-        }
-        if let Some(waker) = socket.send_waker.take() {
+        if let Some(waker) = socket.flow().send_waker.take() {
             waker.wake();
         }
-        // A connection nobody looks after that cannot be written to any more is reported through its end.
-        let dead =
-            socket.unattended.is_some() && socket.send_error.is_some() && socket.end.is_none();
-        if dead {
-            socket.end = socket.send_error.map(End::Error);
-        }
-        let closing = socket.closing;
-        let ended = socket.last != Last::No && socket.outbox.is_empty();
-        if let Sending::Many(mut gather) = finished {
-            gather.leases.clear();
-            if self.gathers.len() < 64 {
-                self.gathers.push(gather);
-            }
-        }
-        if closing {
+        if socket.closing {
             self.finish_close(key);
-        } else {
-            if dead {
+            return;
+        }
+        if socket.unattended.is_some() {
+            if let Some(error) = socket.send_error
+                && socket.end.is_none()
+            {
+                // Nobody writes to it again: it is reported through its end.
+                socket.end = Some(End::Error(error.get()));
                 self.notify(key);
-            } else if ended {
+            } else if socket.last != Last::No && socket.flow().outbox.is_empty() {
                 self.report(key);
             }
-            self.start_send(key);
         }
+        self.start_send(key);
+        self.end_flow(key);
     }
 }

@@ -4,6 +4,7 @@
 //! no task looks after (an idle connection) reports what happens to it by its tag.
 
 use std::collections::VecDeque;
+use std::num::{NonZeroI32, NonZeroU64};
 use std::os::fd::RawFd;
 use std::task::Waker;
 
@@ -77,6 +78,28 @@ pub(super) enum Sending {
     Room,
 }
 
+impl Sending {
+    /// Takes off the front what the kernel has taken: less than all.
+    pub(super) fn advance(&mut self, mut taken: usize) {
+        match self {
+            Self::Nothing | Self::Room => {}
+            Self::One(lease) => lease.advance(taken),
+            Self::Many(gather) => {
+                let done = gather.leases.iter().take_while(|lease| {
+                    let whole = lease.len() <= taken;
+                    if whole {
+                        taken -= lease.len();
+                    }
+                    whole
+                });
+                let done = done.count();
+                gather.leases.drain(..done);
+                gather.leases[0].advance(taken);
+            }
+        }
+    }
+}
+
 /// Buffers of a gathered send and the structures the kernel reads.
 pub(super) struct Gather {
     pub(super) header: libc::msghdr,
@@ -104,70 +127,40 @@ pub(super) enum Last {
     Linked,
 }
 
-pub(super) struct Entry {
-    pub(super) fd: RawFd,
-    /// Where the armed receive takes its buffers from, and where the next one will.
-    pub(super) group: Group,
-    pub(super) next_group: Group,
-    /// Whether receives are armed as multishot: once keep-alive is known.
-    pub(super) multishot: bool,
-    pub(super) receive: Receive,
+/// What is under way on a socket: only those that are looked after, or still have something to send, have one.
+pub(super) struct Flow {
     pub(super) inbox: Queue,
-    pub(super) end: Option<End>,
     pub(super) receive_waker: Option<Waker>,
     pub(super) sending: Sending,
     pub(super) outbox: Queue,
     /// Among those whose sends this round submits.
     pub(super) queued: bool,
-    pub(super) last: Last,
     /// Serial of the send in flight where it completes with its submission and says so only if it falls short; 0: not
     /// such a one.
     pub(super) quiet: u32,
     /// Bytes of the send in flight.
     pub(super) sending_bytes: usize,
-    pub(super) send_error: Option<i32>,
     pub(super) send_waker: Option<Waker>,
-    /// Whom events are reported to while no task looks after the socket.
-    pub(super) unattended: Option<u64>,
-    /// The unattended event was reported.
-    pub(super) reported: bool,
-    /// The socket is given up: closed once no operation of its own is left.
-    pub(super) closing: bool,
-    /// Bytes ever received and sent.
-    pub(super) received_total: u64,
-    pub(super) sent_total: u64,
 }
 
-impl Entry {
-    pub(super) fn new(fd: RawFd, group: Group) -> Self {
+impl Default for Flow {
+    fn default() -> Self {
         Self {
-            fd,
-            group,
-            next_group: group,
-            multishot: false,
-            receive: Receive::Idle,
             inbox: Queue::default(),
-            end: None,
             receive_waker: None,
             sending: Sending::Nothing,
-            queued: false,
-            last: Last::No,
-            quiet: 0,
             outbox: Queue::default(),
+            queued: false,
+            quiet: 0,
             sending_bytes: 0,
-            send_error: None,
             send_waker: None,
-            unattended: None,
-            reported: false,
-            closing: false,
-            received_total: 0,
-            sent_total: 0,
         }
     }
+}
 
-    /// Whether more is waiting than one socket may have.
-    pub(super) fn inbox_full(&self) -> bool {
-        self.inbox.bytes() >= INBOX_BYTES_MAX || self.inbox.len() >= INBOX_LEASES_MAX
+impl Flow {
+    fn is_over(&self) -> bool {
+        self.inbox.is_empty() && self.unsent_bytes() == 0 && !self.send_in_flight() && !self.queued
     }
 
     /// Bytes not yet taken by the kernel.
@@ -177,5 +170,123 @@ impl Entry {
 
     pub(super) fn send_in_flight(&self) -> bool {
         !matches!(self.sending, Sending::Nothing)
+    }
+
+    /// Whether more is waiting than one socket may have.
+    pub(super) fn inbox_full(&self) -> bool {
+        self.inbox.bytes() >= INBOX_BYTES_MAX || self.inbox.len() >= INBOX_LEASES_MAX
+    }
+}
+
+pub(super) struct Entry {
+    pub(super) fd: RawFd,
+    /// Where the armed receive takes its buffers from, and where the next one will.
+    pub(super) group: Group,
+    pub(super) next_group: Group,
+    /// Whether receives are armed as multishot: once keep-alive is known.
+    pub(super) multishot: bool,
+    pub(super) receive: Receive,
+    pub(super) last: Last,
+    /// The unattended event was reported.
+    pub(super) reported: bool,
+    /// The socket is given up: closed once no operation of its own is left.
+    pub(super) closing: bool,
+    flow: Option<Box<Flow>>,
+    /// Whom events are reported to while no task looks after the socket.
+    pub(super) unattended: Option<NonZeroU64>,
+    pub(super) end: Option<End>,
+    pub(super) send_error: Option<NonZeroI32>,
+    /// Bytes ever received and sent.
+    pub(super) received_total: u64,
+    pub(super) sent_total: u64,
+}
+
+// One line of the processor's cache is all that an idle connection costs here.
+const _: () = assert!(size_of::<Entry>() <= 64);
+
+impl Entry {
+    pub(super) fn new(fd: RawFd, group: Group, flow: Option<Box<Flow>>) -> Self {
+        Self {
+            fd,
+            group,
+            next_group: group,
+            multishot: false,
+            receive: Receive::Idle,
+            last: Last::No,
+            reported: false,
+            closing: false,
+            flow,
+            unattended: None,
+            end: None,
+            send_error: None,
+            received_total: 0,
+            sent_total: 0,
+        }
+    }
+
+    /// What is under way.
+    #[inline]
+    pub(super) fn flow(&mut self) -> &mut Flow {
+        self.flow.get_or_insert_default()
+    }
+
+    /// What is under way, where anything is.
+    pub(super) fn any_flow(&self) -> Option<&Flow> {
+        self.flow.as_deref()
+    }
+
+    /// Gets ready for something to be under way.
+    pub(super) fn begin_flow(&mut self, flow: impl FnOnce() -> Option<Box<Flow>>) {
+        if self.flow.is_none() {
+            self.flow = flow();
+        }
+    }
+
+    /// What was under way on a socket that nobody looks after, once it is over.
+    pub(super) fn end_flow(&mut self) -> Option<Box<Flow>> {
+        self.unattended?;
+        let mut flow = self.flow.take_if(|flow| flow.is_over())?;
+        flow.receive_waker = None;
+        flow.send_waker = None;
+        Some(flow)
+    }
+
+    /// What was under way, emptied; no send is in flight.
+    pub(super) fn discard_flow(&mut self) -> Option<Box<Flow>> {
+        let mut flow = self.flow.take()?;
+        flow.receive_waker = None;
+        flow.send_waker = None;
+        flow.queued = false;
+        while flow.inbox.pop().is_some() {}
+        while flow.outbox.pop().is_some() {}
+        Some(flow)
+    }
+
+    pub(super) fn has_arrived(&self) -> bool {
+        self.any_flow().is_some_and(|flow| !flow.inbox.is_empty())
+    }
+
+    pub(super) fn unsent_bytes(&self) -> usize {
+        self.any_flow().map_or(0, Flow::unsent_bytes)
+    }
+
+    pub(super) fn send_in_flight(&self) -> bool {
+        self.any_flow().is_some_and(Flow::send_in_flight)
+    }
+
+    /// Nobody looks after it from now on; what happens is reported by `tag`, which is not 0.
+    pub(super) fn leave(&mut self, tag: u64) {
+        debug_assert!(tag != 0);
+        self.unattended = NonZeroU64::new(tag);
+        self.reported = false;
+        let flow = self.flow();
+        flow.receive_waker = None;
+        flow.send_waker = None;
+    }
+
+    pub(super) fn wake_receiver(&self) {
+        if let Some(waker) = self.any_flow().and_then(|flow| flow.receive_waker.as_ref()) {
+            waker.wake_by_ref();
+        }
     }
 }

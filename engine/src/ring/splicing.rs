@@ -156,7 +156,7 @@ impl Socket {
         state.stop_receive(self.key);
         match state.sockets.get(self.key) {
             Some(socket) if socket.receive != Receive::Idle => {
-                store_waker(&mut socket.receive_waker, cx);
+                store_waker(&mut socket.flow().receive_waker, cx);
                 Poll::Pending
             }
             _ => Poll::Ready(()),
@@ -169,7 +169,7 @@ impl Socket {
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(());
         };
-        store_waker(&mut socket.receive_waker, cx);
+        store_waker(&mut socket.flow().receive_waker, cx);
         state.arm_poll(self.key, libc::POLLIN | libc::POLLRDHUP);
         Poll::Pending
     }
@@ -238,7 +238,7 @@ impl Socket {
         }
         let mut state = self.ring.shared.state.borrow_mut();
         if let Some(socket) = state.sockets.get(self.key) {
-            store_waker(&mut socket.send_waker, cx);
+            store_waker(&mut socket.flow().send_waker, cx);
             if !waits {
                 state.await_room(self.key);
             }
@@ -273,7 +273,7 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        socket.sending = Sending::Room;
+        socket.flow().sending = Sending::Room;
         let poll = opcode::PollAdd::new(types::Fd(socket.fd), libc::POLLOUT as u32).build();
         self.push(&poll.user_data(user_data(Kind::Send, key)));
     }
