@@ -12,9 +12,6 @@ use crate::ring::{Group, Pipe, Ring};
 /// Bytes still to come from which on splicing costs less than copying, its beginning included: measured, 16 KiB is even.
 const SPLICE_BYTES_MIN: u64 = 16 * 1024;
 
-/// Bytes moved before others have their turn.
-const TURN_BYTES_MAX: usize = 1024 * 1024;
-
 /// Pieces smaller than this are cheaper copied...
 const PIECE_BYTES_MIN: usize = 8 * 1024;
 
@@ -88,8 +85,9 @@ impl Pump {
         ring: &Ring,
         cx: &Context<'_>,
     ) -> Poll<io::Result<Spliced>> {
-        let mut moved = 0;
-        let mut emptied = false;
+        // One pipe's worth a turn: others wait, and TCP paces (BBR) what is handed to it faster than it goes out by timers
+        // of its own, which cost more than the sends.
+        let mut taken = 0;
         loop {
             let Some(to) = sink.bare() else {
                 return Poll::Ready(Ok(Spliced::Not));
@@ -110,7 +108,7 @@ impl Pump {
                     ready!(to.socket().poll_unsent(cx, 0))?;
                     self.way = Way::Splicing;
                 }
-                if emptied || moved >= TURN_BYTES_MAX {
+                if taken > 0 {
                     self.pipe = None;
                     ready!(from.socket().poll_arrival(cx));
                 }
@@ -120,7 +118,7 @@ impl Pump {
                 let Some(pipe) = &mut self.pipe else {
                     return Poll::Ready(Ok(self.give_up(source)));
                 };
-                let taken = match from.socket().poll_splice_in(cx, pipe, left) {
+                taken = match from.socket().poll_splice_in(cx, pipe, left) {
                     Poll::Ready(Ok(taken @ 1..)) => taken,
                     // Copying says how it ended.
                     Poll::Ready(_) => {
@@ -132,13 +130,11 @@ impl Pump {
                         return Poll::Pending;
                     }
                 };
-                emptied = !pipe.is_full();
-                if emptied && taken < PIECE_BYTES_MIN {
+                if taken < PIECE_BYTES_MIN {
                     self.small_pieces += 1;
                 } else {
                     self.small_pieces = 0;
                 }
-                moved += taken;
                 source.passed(taken as u64);
             }
             let last = source.is_ended();

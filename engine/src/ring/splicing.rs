@@ -84,11 +84,6 @@ impl Pipe {
     pub fn held(&self) -> usize {
         self.held
     }
-
-    /// Whether it took all it could: more was there, perhaps.
-    pub fn is_full(&self) -> bool {
-        self.held >= self.ends.as_ref().map_or(0, |ends| ends.capacity) / 2
-    }
 }
 
 impl Drop for Pipe {
@@ -169,6 +164,9 @@ impl Socket {
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(());
         };
+        if socket.end.is_some() {
+            return Poll::Ready(());
+        }
         store_waker(&mut socket.flow().receive_waker, cx);
         state.arm_poll(self.key, libc::POLLIN | libc::POLLRDHUP);
         Poll::Pending

@@ -196,7 +196,7 @@ fn an_answer_cut_short_ends_where_its_origin_ended_it() {
 #[test]
 fn those_who_stall_hold_up_nobody_and_leave_nothing_behind() {
     // More than a worker has pipes.
-    const STALLED: usize = 40;
+    const STALLED: usize = 70;
     let origin = patterned_origin();
     let proxy = Config::to(&origin).start();
     proxy.get("/1000000");
