@@ -11,8 +11,8 @@ use super::session::{Session, serve};
 use crate::exchange::Services;
 use crate::ring::{Group, clock};
 
-/// Driver tasks kept waiting for work; more end when they have none.
-const WAITING_MAX: usize = 256;
+/// Driver tasks kept waiting for work, whether any comes or not.
+const WAITING_KEPT: usize = 64;
 
 /// All client connections of one worker.
 pub struct Downstream {
@@ -22,6 +22,9 @@ pub struct Downstream {
     idle: RefCell<Idle>,
     ready: RefCell<VecDeque<Box<Connection>>>,
     waiting: RefCell<Vec<Waker>>,
+    /// The fewest drivers that waited since the last tick, and how many are to end for it.
+    spare: Cell<usize>,
+    ending: Cell<usize>,
     /// Connections being served.
     active: Cell<usize>,
     drained: RefCell<Option<Waker>>,
@@ -65,6 +68,8 @@ impl Downstream {
             idle: RefCell::default(),
             ready: RefCell::default(),
             waiting: RefCell::default(),
+            spare: Cell::new(0),
+            ending: Cell::new(0),
             active: Cell::new(0),
             drained: RefCell::new(None),
         })
@@ -142,7 +147,11 @@ impl Downstream {
         }
         self.active.set(self.active.get() + 1);
         self.ready.borrow_mut().push_back(connection);
-        let waker = self.waiting.borrow_mut().pop();
+        let (waker, left) = {
+            let mut waiting = self.waiting.borrow_mut();
+            (waiting.pop(), waiting.len())
+        };
+        self.spare.set(self.spare.get().min(left));
         match waker {
             Some(waker) => waker.wake(),
             None => self.services.ring.spawn(drive(Rc::clone(self))),
@@ -195,8 +204,22 @@ impl Downstream {
         }
     }
 
-    /// Writes what waits in the log, once a tick.
+    /// Ends half of the drivers that were not needed since the last tick: a crowd costs memory only while it lasts.
+    fn end_spare(&self) {
+        let mut waiting = self.waiting.borrow_mut();
+        let ending = self.spare.get().saturating_sub(WAITING_KEPT).div_ceil(2);
+        let wakers: Vec<Waker> = waiting.drain(..ending).collect();
+        self.spare.set(waiting.len());
+        drop(waiting);
+        self.ending.set(ending);
+        for waker in wakers {
+            waker.wake();
+        }
+    }
+
+    /// Ends what is not needed and writes what waits in the log, once a tick.
     pub fn tick(&self) {
+        self.end_spare();
         self.services
             .log
             .borrow_mut()
@@ -213,11 +236,11 @@ async fn drive(downstream: Rc<Downstream>) {
             if let Some(connection) = downstream.ready.borrow_mut().pop_front() {
                 return Poll::Ready(Some(connection));
             }
-            let mut waiting = downstream.waiting.borrow_mut();
-            if waiting.len() >= WAITING_MAX {
+            if let Some(ending) = downstream.ending.get().checked_sub(1) {
+                downstream.ending.set(ending);
                 return Poll::Ready(None);
             }
-            waiting.push(cx.waker().clone());
+            downstream.waiting.borrow_mut().push(cx.waker().clone());
             Poll::Pending
         })
         .await;
