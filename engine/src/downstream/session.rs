@@ -95,12 +95,15 @@ pub(super) async fn serve(
             h1,
             version,
         };
-        let outcome = exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
+        let mut outcome =
+            exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
         drop(in_flight);
         exchange
             .remembered
             .record(services, connection.peer, &outcome);
         if !outcome.keep_alive {
+            // What follows a spliced body was not seen; closing over it would reset the connection.
+            outcome.linger |= session.h1.spliced && connection.stream.socket().has_unread();
             close(downstream, connection, &outcome).await;
             return None;
         }

@@ -243,6 +243,7 @@ impl<C: Client> Run<'_, C> {
             && !self.peer.last
             && !self.services.draining.get()
             && self.client.is_ended()
+            && !self.up.holds_bytes()
     }
 
     fn connection_field(&self, keep: bool) -> ConnectionField<'static> {
@@ -719,7 +720,7 @@ impl<C: Client> Run<'_, C> {
             self.outcome.bytes = result.to_client;
             return Ok(());
         }
-        let uploaded = if last && self.client.is_ended() {
+        let uploaded = if last && self.client.is_ended() && !self.up.holds_bytes() {
             true
         } else {
             let moved = relay(

@@ -25,7 +25,7 @@ pub(super) async fn relay<C: Client>(
     up: &mut Pump,
     mut downloaded: bool,
 ) -> Result<bool, Failure> {
-    let mut uploading = !client.is_ended();
+    let mut uploading = !client.is_ended() || up.holds_bytes();
     let mut origin_reads = true;
     let mut down = Pump::default();
     let mut watch = Watch::new(

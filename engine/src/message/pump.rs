@@ -18,6 +18,10 @@ const PIECE_BYTES_MIN: usize = 8 * 1024;
 /// ...and after this many in a row the rest is: the source is slow.
 const SMALL_PIECES_MAX: u32 = 16;
 
+/// Arrivals in a row that may bring nothing: splice(2) never gets past urgent data, which poll(2) goes on reporting, and a
+/// receive does.
+const IN_VAIN_MAX: u32 = 3;
+
 /// Which side of a pump failed.
 #[derive(Debug)]
 pub enum PumpError<A> {
@@ -34,6 +38,8 @@ pub struct Pump {
     /// Holds bytes between two calls only while the sink has no room for them.
     pipe: Option<Pipe>,
     small_pieces: u32,
+    /// Arrivals in a row that brought nothing.
+    in_vain: u32,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -67,7 +73,10 @@ impl Pump {
                 match ready!(self.poll_splice(source, sink, ring, cx)) {
                     Ok(Spliced::All) => return Poll::Ready(Ok(())),
                     Ok(Spliced::Not) => {}
-                    Err(error) => return Poll::Ready(Err(PumpError::Sink(error))),
+                    Err(error) => {
+                        self.pipe = None;
+                        return Poll::Ready(Err(PumpError::Sink(error)));
+                    }
                 }
             }
             match ready!(poll_copy(source, sink, cx)) {
@@ -76,6 +85,11 @@ impl Pump {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// Whether bytes that were taken out of the source are not in the sink yet.
+    pub fn holds_bytes(&self) -> bool {
+        self.pipe.as_ref().is_some_and(|pipe| pipe.held() > 0)
     }
 
     fn poll_splice<A: Source>(
@@ -118,6 +132,7 @@ impl Pump {
                 let Some(pipe) = &mut self.pipe else {
                     return Poll::Ready(Ok(self.give_up(source)));
                 };
+                let told = from.socket().is_still();
                 taken = match from.socket().poll_splice_in(cx, pipe, left) {
                     Poll::Ready(Ok(taken @ 1..)) => taken,
                     // Copying says how it ended.
@@ -127,9 +142,14 @@ impl Pump {
                     }
                     Poll::Pending => {
                         self.pipe = None;
+                        self.in_vain += u32::from(told);
+                        if self.in_vain > IN_VAIN_MAX {
+                            return Poll::Ready(Ok(self.give_up(source)));
+                        }
                         return Poll::Pending;
                     }
                 };
+                self.in_vain = 0;
                 if taken < PIECE_BYTES_MIN {
                     self.small_pieces += 1;
                 } else {

@@ -182,7 +182,10 @@ impl Socket {
     /// and so is a failure. False, and nothing done, where nothing is queued any more or a receive is armed.
     pub fn leave_last(&self, tag: u64) -> bool {
         self.with(|socket| {
-            if !socket.flow().queued || socket.receive != Receive::Idle {
+            if !socket.flow().queued
+                || socket.receive != Receive::Idle
+                || socket.send_error.is_some()
+            {
                 return false;
             }
             socket.last = Last::Awaited;

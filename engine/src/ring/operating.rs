@@ -100,9 +100,11 @@ impl State {
             let mut address = Address::empty();
             let storage = (&raw mut address.storage).cast();
             let length = &raw mut address.length;
-            let key = self
-                .operations
-                .insert(Operation::Accept { acceptor, address });
+            let key = self.operations.insert(Operation::Accept {
+                acceptor,
+                address,
+                waits_first: self.accept_waits_first,
+            });
             self.acceptors
                 .get(acceptor)
                 .expect("it was there")
@@ -206,9 +208,17 @@ impl State {
                     }
                 }
             }
-            Some(Operation::Accept { acceptor, address }) => {
+            Some(Operation::Accept {
+                acceptor,
+                address,
+                waits_first,
+            }) => {
                 let (acceptor, peer) = (*acceptor, address.get());
+                let unknown = *waits_first && outcome == -libc::EINVAL;
                 self.operations.remove(key);
+                // The kernel does not know how to wait first: tried again without.
+                self.accept_waits_first &= !unknown;
+                let outcome = if unknown { -libc::EAGAIN } else { outcome };
                 self.accepted(acceptor, key, outcome, peer);
             }
             None => {}
@@ -239,8 +249,6 @@ impl State {
             }
         } else if !entry.stopped {
             match -outcome {
-                // The kernel does not know how to wait first.
-                libc::EINVAL if self.accept_waits_first => self.accept_waits_first = false,
                 // The connection went away while it waited: not this listener's trouble (accept(2)).
                 libc::ECANCELED
                 | libc::ECONNABORTED

@@ -112,6 +112,8 @@ pub(super) enum Operation {
     Accept {
         acceptor: Key,
         address: Box<Address>,
+        /// It was to wait for a connection before trying.
+        waits_first: bool,
     },
     /// A connect; `abandoned` when nobody waits any more, so that its end closes the descriptor.
     Connect {

@@ -91,10 +91,11 @@ impl State {
         let (quiet, sockets) = (&self.quiet, &mut self.sockets);
         quiet.iter().any(|&(key, serial)| {
             sockets.get(key).is_some_and(|socket| {
-                let closing = socket.closing;
+                // A connection that ends with it counts among the open ones until then.
+                let ends = socket.closing || socket.last == Last::Linked;
                 socket.any_flow().is_some_and(|flow| {
                     flow.quiet == serial
-                        && (flow.send_waker.is_some() || !flow.outbox.is_empty() || closing)
+                        && (flow.send_waker.is_some() || !flow.outbox.is_empty() || ends)
                 })
             })
         })
@@ -187,8 +188,13 @@ impl State {
             return;
         };
         if matches!(socket.flow().sending, Sending::Room) {
-            // A splice tries again and sees what failed.
             socket.flow().sending = Sending::Nothing;
+            // A poll ends with the peer's sending side too, room or not: that peer counts as gone, or waiting for room would
+            // never wait again. All else the next splice sees for itself.
+            let events = libc::POLLOUT | libc::POLLERR | libc::POLLHUP;
+            if result > 0 && result & i32::from(events) == 0 {
+                socket.send_error = socket.send_error.or(NonZeroI32::new(libc::EPIPE));
+            }
         } else {
             // A quiet send that says something fell short: what is left waits for room, and says when it is done.
             socket.flow().quiet = 0;

@@ -158,6 +158,27 @@ impl Socket {
         }
     }
 
+    /// Whether no receive is armed, nor an arrival awaited.
+    pub fn is_still(&self) -> bool {
+        self.with(|socket| socket.receive == Receive::Idle)
+    }
+
+    /// Whether bytes or the end wait in the kernel, unread.
+    pub fn has_unread(&self) -> bool {
+        let fd = self.with(|socket| socket.fd);
+        let mut byte = 0u8;
+        // SAFETY: one byte is written at most, into `byte`.
+        let result = unsafe {
+            libc::recv(
+                fd,
+                (&raw mut byte).cast(),
+                1,
+                libc::MSG_PEEK | libc::MSG_DONTWAIT,
+            )
+        };
+        result >= 0 || !would_wait(&io::Error::last_os_error())
+    }
+
     /// Ready when bytes or the end may be there for [`poll_splice_in`](Self::poll_splice_in).
     pub fn poll_arrival(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
@@ -213,7 +234,11 @@ impl Socket {
     /// Moves all of the pipe's bytes on; nothing else may be unsent. Pending: there is no
     /// room for all, and this task is woken when there may be.
     pub fn poll_splice_out(&self, cx: &Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<()>> {
-        let (fd, waits) = self.with(|socket| (socket.fd, socket.send_in_flight()));
+        let (fd, waits, failed) =
+            self.with(|socket| (socket.fd, socket.send_in_flight(), socket.send_error));
+        if let Some(error) = failed {
+            return Poll::Ready(Err(io::Error::from_raw_os_error(error.get())));
+        }
         let Some(ends) = &pipe.ends else {
             return Poll::Pending;
         };

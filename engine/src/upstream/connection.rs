@@ -179,6 +179,8 @@ impl Connection {
             && self.request_sent
             && !self.stream.has_more()
             && !self.stream.socket().is_stale()
+            // A splice takes no more than the body: what follows it was not seen.
+            && !(self.spliced && self.stream.socket().has_unread())
     }
 
     /// Body bytes received.

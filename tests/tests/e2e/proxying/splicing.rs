@@ -1,6 +1,7 @@
 //! Long bodies with a length may pass another way than short ones: nobody may see where one way ends and the other begins.
 
 use std::io::Write;
+use std::time::Duration;
 
 use ringway_tests::client::get;
 use ringway_tests::origin::ok;
@@ -219,4 +220,135 @@ fn those_who_stall_hold_up_nobody_and_leave_nothing_behind() {
     let after = proxy.fd_count();
     // A connection more may be kept to the origin.
     assert!(after <= before + 4, "{before} descriptors became {after}");
+}
+
+/// An origin may begin to answer before it has read the request: what of that is on its way still has to arrive.
+#[test]
+fn the_rest_of_an_upload_passes_though_the_answer_has_begun() {
+    for bytes in [200_000, 1_000_000, 3_000_000, 8_000_000] {
+        let seen = Signal::new();
+        let raise = seen.clone();
+        let origin = Origin::script(move |connection| {
+            connection.read_head();
+            connection
+                .send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n")
+                .expect("taken");
+            seen.wait();
+            let mut check = Check::new();
+            connection
+                .wire()
+                .pass_body(Framing::Length(bytes), &mut |piece| check.take(piece))
+                .expect("all of it");
+            connection.send("done").expect("taken");
+        });
+        let proxy = Config::to(&origin).start();
+        let mut client = proxy.client();
+        client.send(format!(
+            "PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n",
+            framing_field(Framing::Length(bytes))
+        ));
+        let sender = client.sender();
+        let sending = std::thread::spawn(move || {
+            send_pattern(sender, Framing::Length(bytes), bytes);
+        });
+        client.read_head();
+        raise.raise();
+        let body = client.wire().read_exactly(4).expect("the answer");
+        assert_eq!(body, b"done", "after {bytes} bytes");
+        sending.join().expect("all was taken");
+    }
+}
+
+/// Urgent data (RFC 9293 §3.8.5) is no part of the stream, and nothing to wait for.
+#[test]
+fn urgent_data_neither_stops_an_upload_nor_burns_cpu() {
+    const BYTES: u64 = 1_000_000;
+    const BEFORE: u64 = 200_000;
+    let origin = Origin::script(|connection| {
+        connection.read_head();
+        let mut check = Check::new();
+        connection
+            .wire()
+            .pass_body(Framing::Length(BYTES), &mut |piece| check.take(piece))
+            .expect("all of it");
+        connection
+            .send(ok(check.seen().to_string()))
+            .expect("taken");
+    });
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    client.send(format!(
+        "PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n",
+        framing_field(Framing::Length(BYTES))
+    ));
+    send_pattern(client.sender(), Framing::Length(BEFORE), BEFORE);
+    let urgent = rustix::net::send(client.sender(), b"!", rustix::net::SendFlags::OOB);
+    assert_eq!(urgent, Ok(1));
+    let pattern = Pattern::new();
+    let mut at = BEFORE;
+    while at < BYTES {
+        let piece = pattern.from(at, BYTES - at);
+        client.send(piece);
+        at += piece.len() as u64;
+    }
+    assert_eq!(client.read_response().text(), BYTES.to_string());
+    let used = proxy.cpu_time();
+    assert!(used < Duration::from_secs(2), "{used:?} of processor time");
+}
+
+/// A client that ends its side while its answer waits for room is gone, whatever it sent before.
+#[test]
+fn a_client_that_half_closes_over_a_stalled_answer_is_let_go() {
+    let origin = patterned_origin();
+    let proxy = Config::to(&origin).start();
+    let mut client = proxy.client();
+    client.send(get(&format!("/{STALLING_BYTES}")));
+    client.read_head();
+    origin.wait_until("the answer is asked for", |seen| seen.open == 1);
+    // More than is taken in beside an answer, so that its end stays unseen.
+    let more = get("/1");
+    for _ in 0..100_000 / more.len() {
+        client.send(&more);
+    }
+    client.finish_sending();
+    let before = proxy.cpu_time();
+    origin.wait_until("the connection to the origin closed", |seen| seen.open == 0);
+    let used = proxy.cpu_time() - before;
+    assert!(used < Duration::from_secs(1), "{used:?} of processor time");
+}
+
+/// What follows an answer on the origin's connection is nobody's.
+#[test]
+fn bytes_behind_a_long_answer_are_nobodys_answer() {
+    const BYTES: u64 = 100_000;
+    let origin = Origin::script(|connection| {
+        while connection.read_request().is_some() {
+            let mut answer = format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                framing_field(Framing::Length(BYTES))
+            )
+            .into_bytes();
+            let pattern = Pattern::new();
+            let head = answer.len();
+            while (answer.len() - head) < BYTES as usize {
+                let at = (answer.len() - head) as u64;
+                answer.extend_from_slice(pattern.from(at, BYTES - at));
+            }
+            answer.extend_from_slice(&ok("another's"));
+            if connection.send(answer).is_err() {
+                return;
+            }
+        }
+    });
+    let proxy = Config::to(&origin).start();
+    let mut clients = [proxy.client(), proxy.client(), proxy.client()];
+    for _ in 0..10 {
+        for client in &mut clients {
+            client.send(get("/"));
+        }
+        for client in &mut clients {
+            assert_pattern(client, BYTES);
+        }
+    }
+    assert_eq!(origin.seen().accepted, 30, "no connection is used twice");
 }
