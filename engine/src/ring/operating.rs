@@ -4,7 +4,7 @@ use std::os::fd::{AsRawFd, RawFd};
 
 use io_uring::{opcode, squeue, types};
 
-use super::limits::{ACCEPTS_ARMED, FLOWS_KEPT};
+use super::limits::ACCEPTS_ARMED;
 use super::operation::{Address, Operation};
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
@@ -58,10 +58,9 @@ impl State {
             flow.send_waker = None;
             while flow.inbox.pop().is_some() {}
             while flow.outbox.pop().is_some() {}
-        } else if let Some(flow) = socket.discard_flow()
-            && self.flows.len() < FLOWS_KEPT
-        {
-            self.flows.push(flow);
+        } else {
+            let flow = socket.discard_flow();
+            self.keep_flow(flow);
         }
         self.stop_receive(key);
         if in_flight {

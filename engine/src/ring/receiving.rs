@@ -8,7 +8,7 @@ use super::buffers::{Buffers, Group};
 use super::limits::FLOWS_KEPT;
 use super::reactor::{Kind, State, user_data};
 use super::slots::Key;
-use super::socket::{End, Flow, Receive};
+use super::socket::{End, Entry, Flow, Receive};
 
 impl State {
     pub(super) fn arm_receive(&mut self, key: Key) {
@@ -141,11 +141,14 @@ impl State {
 
     /// Takes back what is over on a socket that nobody looks after.
     pub(super) fn end_flow(&mut self, key: Key) {
-        if let Some(socket) = self.sockets.get(key)
-            && let Some(flow) = socket.end_flow()
-            && self.flows.len() < FLOWS_KEPT
-        {
-            self.flows.push(flow);
+        let flow = self.sockets.get(key).and_then(Entry::end_flow);
+        self.keep_flow(flow);
+    }
+
+    /// Keeps an empty flow for the next socket that needs one.
+    pub(super) fn keep_flow(&mut self, flow: Option<Box<Flow>>) {
+        if self.flows.len() < FLOWS_KEPT {
+            self.flows.extend(flow);
         }
     }
 
