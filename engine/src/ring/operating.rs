@@ -6,7 +6,7 @@ use io_uring::{opcode, squeue, types};
 
 use super::limits::ACCEPTS_ARMED;
 use super::operation::{Address, Operation};
-use super::reactor::{Kind, State, user_data};
+use super::reactor::{IGNORED, Kind, State, user_data};
 use super::slots::Key;
 use super::socket::{CLOSED, Receive};
 
@@ -27,17 +27,10 @@ fn wait_before_accepting(accept: &mut squeue::Entry) {
 
 /// A close, of whose success nothing is heard.
 pub(super) fn close_of(fd: types::Fd) -> squeue::Entry {
-    let ignored = user_data(
-        Kind::Ignored,
-        Key {
-            index: 0,
-            generation: 0,
-        },
-    );
     opcode::Close::new(fd)
         .build()
         .flags(squeue::Flags::SKIP_SUCCESS)
-        .user_data(ignored)
+        .user_data(IGNORED)
 }
 
 impl State {

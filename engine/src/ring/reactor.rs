@@ -39,6 +39,9 @@ pub(super) fn user_data(kind: Kind, key: Key) -> u64 {
     ((kind as u64) << 56) | (u64::from(key.generation) << 32) | u64::from(key.index)
 }
 
+/// User data of operations of whose end nothing is heard.
+pub(super) const IGNORED: u64 = (Kind::Ignored as u64) << 56;
+
 fn key_of(user_data: u64) -> Key {
     Key {
         index: user_data as u32,

@@ -6,7 +6,7 @@ use io_uring::{cqueue, opcode, squeue, types};
 
 use super::buffers::{Buffers, Group};
 use super::limits::FLOWS_KEPT;
-use super::reactor::{Kind, State, user_data};
+use super::reactor::{IGNORED, Kind, State, user_data};
 use super::slots::Key;
 use super::socket::{End, Entry, Flow, Receive};
 
@@ -50,14 +50,7 @@ impl State {
     }
 
     pub(super) fn cancel(&mut self, target: u64) {
-        let ignored = user_data(
-            Kind::Ignored,
-            Key {
-                index: 0,
-                generation: 0,
-            },
-        );
-        self.push(&opcode::AsyncCancel::new(target).build().user_data(ignored));
+        self.push(&opcode::AsyncCancel::new(target).build().user_data(IGNORED));
     }
 
     pub(super) fn received(&mut self, key: Key, result: i32, flags: u32, buffers: &Rc<Buffers>) {

@@ -5,11 +5,12 @@
 
 use std::cell::{Cell, RefCell};
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use io_uring::{opcode, types};
+use rustix::io::Errno;
 
 use super::handles::Socket;
 use super::limits::{PIPE_BYTES, PIPE_BYTES_MIN, PIPES_MAX};
@@ -102,49 +103,30 @@ impl Ring {
     }
 }
 
-/// Moves up to `bytes` without waiting; both descriptors' calls return at once where they would wait.
-fn splice(from: RawFd, to: RawFd, bytes: usize) -> io::Result<usize> {
-    // SAFETY: both descriptors are open for the time of the call; no offsets are given, no memory is touched.
-    let moved = unsafe {
-        libc::splice(
-            from,
-            std::ptr::null_mut(),
-            to,
-            std::ptr::null_mut(),
-            bytes,
-            libc::SPLICE_F_NONBLOCK,
-        )
-    };
-    if moved < 0 {
-        return Err(io::Error::last_os_error());
-    }
-    Ok(moved as usize)
-}
-
-/// A socket that does not wait, for the time of a call: the ring's own operations need it to be one that does, for on
-/// one that does not they fail where they would wait.
-struct Unwaiting(RawFd);
-
-impl Unwaiting {
-    fn new(fd: RawFd) -> Self {
-        set_nonblocking(fd, true);
-        Self(fd)
-    }
-}
-
-impl Drop for Unwaiting {
-    fn drop(&mut self) {
-        set_nonblocking(self.0, false);
-    }
-}
-
-fn set_nonblocking(fd: RawFd, on: bool) {
-    let mut on = libc::c_int::from(on);
-    // SAFETY: FIONBIO reads one int from the address given.
-    unsafe { libc::ioctl(fd, libc::FIONBIO, &raw mut on) };
+/// Moves up to `bytes` without waiting: `socket`, which is one of the two ends, does not wait for the time of the call. The
+/// ring's own operations need it to be one that does, for on one that does not they fail where they would wait.
+fn splice(
+    socket: BorrowedFd<'_>,
+    from: BorrowedFd<'_>,
+    to: BorrowedFd<'_>,
+    bytes: usize,
+) -> rustix::io::Result<usize> {
+    use rustix::io::ioctl_fionbio;
+    use rustix::pipe::{self, SpliceFlags};
+    ioctl_fionbio(socket, true)?;
+    let moved = pipe::splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK);
+    // It cannot fail where the first did not, and what has moved has moved.
+    let _ = ioctl_fionbio(socket, false);
+    moved
 }
 
 impl Socket {
+    fn descriptor(&self) -> BorrowedFd<'_> {
+        let fd = self.with(|socket| socket.fd);
+        // SAFETY: the descriptor is open as long as the entry lives, and who looks after the socket keeps that alive.
+        unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
     /// Ready when no receive is armed, so that what arrives stays in the kernel.
     pub fn poll_still(&self, cx: &Context<'_>) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
@@ -165,18 +147,13 @@ impl Socket {
 
     /// Whether bytes or the end wait in the kernel, unread.
     pub fn has_unread(&self) -> bool {
-        let fd = self.with(|socket| socket.fd);
-        let mut byte = 0u8;
-        // SAFETY: one byte is written at most, into `byte`.
-        let result = unsafe {
-            libc::recv(
-                fd,
-                (&raw mut byte).cast(),
-                1,
-                libc::MSG_PEEK | libc::MSG_DONTWAIT,
-            )
-        };
-        result >= 0 || !would_wait(&io::Error::last_os_error())
+        use rustix::net::{RecvFlags, recv};
+        let peeked = recv(
+            self.descriptor(),
+            &mut [0u8; 1],
+            RecvFlags::PEEK | RecvFlags::DONTWAIT,
+        );
+        !peeked.is_err_and(would_wait)
     }
 
     /// Ready when bytes or the end may be there for [`poll_splice_in`](Self::poll_splice_in).
@@ -202,16 +179,12 @@ impl Socket {
         bytes: u64,
     ) -> Poll<io::Result<usize>> {
         debug_assert!(pipe.held == 0);
-        let fd = self.with(|socket| socket.fd);
         let Some(ends) = &pipe.ends else {
             return Poll::Pending;
         };
         let bytes = usize::try_from(bytes).map_or(ends.capacity, |bytes| bytes.min(ends.capacity));
-        let result = {
-            let _unwaiting = Unwaiting::new(fd);
-            splice(fd, ends.write.as_raw_fd(), bytes)
-        };
-        match result {
+        let socket = self.descriptor();
+        match splice(socket, socket, ends.write.as_fd(), bytes) {
             Ok(moved) => {
                 pipe.held = moved;
                 self.with(|socket| {
@@ -222,11 +195,10 @@ impl Socket {
                 });
                 Poll::Ready(Ok(moved))
             }
-            Err(error) if would_wait(&error) => self.poll_arrival(cx).map(|()| Ok(0)),
+            Err(error) if would_wait(error) => self.poll_arrival(cx).map(|()| Ok(0)),
             Err(error) => {
-                let code = error.raw_os_error().unwrap_or(libc::EIO);
-                self.with(|socket| socket.end = Some(End::Error(code)));
-                Poll::Ready(Err(error))
+                self.with(|socket| socket.end = Some(End::Error(error.raw_os_error())));
+                Poll::Ready(Err(error.into()))
             }
         }
     }
@@ -234,8 +206,7 @@ impl Socket {
     /// Moves all of the pipe's bytes on; nothing else may be unsent. Pending: there is no
     /// room for all, and this task is woken when there may be.
     pub fn poll_splice_out(&self, cx: &Context<'_>, pipe: &mut Pipe) -> Poll<io::Result<()>> {
-        let (fd, waits, failed) =
-            self.with(|socket| (socket.fd, socket.send_in_flight(), socket.send_error));
+        let (waits, failed) = self.with(|socket| (socket.send_in_flight(), socket.send_error));
         if let Some(error) = failed {
             return Poll::Ready(Err(io::Error::from_raw_os_error(error.get())));
         }
@@ -243,17 +214,14 @@ impl Socket {
             return Poll::Pending;
         };
         if !waits && pipe.held > 0 {
-            let result = {
-                let _unwaiting = Unwaiting::new(fd);
-                splice(ends.read.as_raw_fd(), fd, pipe.held)
-            };
-            match result {
+            let socket = self.descriptor();
+            match splice(socket, ends.read.as_fd(), socket, pipe.held) {
                 Ok(moved) => {
                     pipe.held -= moved;
                     self.with(|socket| socket.sent_total += moved as u64);
                 }
-                Err(error) if would_wait(&error) => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                Err(error) if would_wait(error) => {}
+                Err(error) => return Poll::Ready(Err(error.into())),
             }
         }
         if pipe.held == 0 {
@@ -270,11 +238,8 @@ impl Socket {
     }
 }
 
-fn would_wait(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-    )
+fn would_wait(error: Errno) -> bool {
+    matches!(error, Errno::AGAIN | Errno::INTR)
 }
 
 impl State {
