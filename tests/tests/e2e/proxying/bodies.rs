@@ -1,12 +1,13 @@
 //! Bodies in both directions, of every framing and size, and when they move.
 
-use std::io::Write;
+use std::io::{self, Write};
 use std::net::Shutdown;
+use std::ops::Range;
 
 use ringway_tests::client::{get, post};
 use ringway_tests::origin::{Connection, Request, ok};
 use ringway_tests::pattern::{Check, Pattern};
-use ringway_tests::wire::{Framing, WireError, chunk, chunked, values};
+use ringway_tests::wire::{Framing, Head, WireError, chunk, chunked, values};
 use ringway_tests::{Config, Origin, Proxy, Signal};
 
 const MIB: u64 = 1024 * 1024;
@@ -318,19 +319,40 @@ fn an_uploads_piece_arrives_before_the_next_one_is_sent() {
 
 /// Sends the pattern as a body in the given framing.
 pub(super) fn send_pattern(mut to: impl Write, framing: Framing, bytes: u64) {
-    let pattern = Pattern::new();
-    let mut sent = 0;
-    while sent < bytes {
-        let piece = pattern.from(sent, bytes - sent);
-        match framing {
-            Framing::Chunked => to.write_all(&chunk(piece)).expect("taken"),
-            _ => to.write_all(piece).expect("taken"),
-        }
-        sent += piece.len() as u64;
-    }
     if framing == Framing::Chunked {
+        each_piece(0..bytes, |piece| to.write_all(&chunk(piece))).expect("taken");
         to.write_all(b"0\r\n\r\n").expect("taken");
+    } else {
+        each_piece(0..bytes, |piece| to.write_all(piece)).expect("taken");
     }
+}
+
+/// Hands these bytes of the pattern on, piece by piece.
+pub(super) fn each_piece(
+    bytes: Range<u64>,
+    mut take: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let pattern = Pattern::new();
+    let mut at = bytes.start;
+    while at < bytes.end {
+        let piece = pattern.from(at, bytes.end - at);
+        take(piece)?;
+        at += piece.len() as u64;
+    }
+    Ok(())
+}
+
+/// Reads the body behind `head`, which is the pattern, and answers with its length.
+pub(super) fn count_upload(connection: &mut Connection, head: &Head) {
+    let framing = Framing::of_request(head).expect("framed");
+    let mut check = Check::new();
+    connection
+        .wire()
+        .pass_body(framing, &mut |piece| check.take(piece))
+        .expect("it ends cleanly");
+    connection
+        .send(ok(check.seen().to_string()))
+        .expect("taken");
 }
 
 pub(super) fn framing_field(framing: Framing) -> String {
@@ -376,15 +398,7 @@ fn a_large_upload_passes_unchanged_in_little_memory() {
     for framing in [Framing::Length(LARGE_BODY_BYTES), Framing::Chunked] {
         let origin = Origin::script(move |connection| {
             let head = connection.read_head().expect("a request");
-            let framing = Framing::of_request(&head).expect("framed");
-            let mut check = Check::new();
-            connection
-                .wire()
-                .pass_body(framing, &mut |piece| check.take(piece))
-                .expect("it ends cleanly");
-            connection
-                .send(ok(check.seen().to_string()))
-                .expect("taken");
+            count_upload(connection, &head);
             connection.read_to_end();
         });
         let proxy = Config::to(&origin).limits("body_bytes = 0").start();
@@ -423,7 +437,7 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
         while sent < LARGE_BODY_BYTES {
             match (&sender).write(pattern.from(sent, LARGE_BODY_BYTES - sent)) {
                 Ok(taken) => sent += taken as u64,
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock && !held_back => {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock && !held_back => {
                     held_back = true;
                     assert!(sent < LARGE_BODY_BYTES);
                     sender.set_nonblocking(false).expect("the socket is open");

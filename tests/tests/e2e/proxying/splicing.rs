@@ -9,7 +9,7 @@ use ringway_tests::pattern::{Check, Pattern};
 use ringway_tests::wire::Framing;
 use ringway_tests::{Client, Config, Origin, Signal};
 
-use super::bodies::{framing_field, send_pattern};
+use super::bodies::{count_upload, each_piece, framing_field, send_pattern};
 
 /// Around a small and a large buffer, a pipe, and what is worth one; short ones between, so that each way follows the other.
 const LENGTHS: [u64; 16] = [
@@ -26,23 +26,15 @@ fn patterned_origin() -> Origin {
         while let Some(head) = connection.read_head() {
             let bytes = head.start.split('/').nth(1).expect("a path");
             let bytes = bytes.split(' ').next().expect("a number").parse();
-            let framing = Framing::Length(bytes.expect("a number"));
+            let bytes: u64 = bytes.expect("a number");
+            let framing = Framing::Length(bytes);
             connection
                 .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
                 .expect("taken");
-            let Framing::Length(bytes) = framing else {
-                unreachable!("it was made above");
-            };
-            // Whoever asked may have gone.
-            let pattern = Pattern::new();
             let mut sender = connection.sender();
-            let mut sent = 0;
-            while sent < bytes {
-                let piece = pattern.from(sent, bytes - sent);
-                if sender.write_all(piece).is_err() {
-                    return;
-                }
-                sent += piece.len() as u64;
+            // Whoever asked may have gone.
+            if each_piece(0..bytes, |piece| sender.write_all(piece)).is_err() {
+                return;
             }
         }
     })
@@ -80,15 +72,7 @@ fn answers_of_every_length_follow_each_other_on_one_connection() {
 fn uploads_of_every_length_follow_each_other_on_one_connection() {
     let origin = Origin::script(|connection| {
         while let Some(head) = connection.read_head() {
-            let framing = Framing::of_request(&head).expect("framed");
-            let mut check = Check::new();
-            connection
-                .wire()
-                .pass_body(framing, &mut |piece| check.take(piece))
-                .expect("it ends cleanly");
-            connection
-                .send(ok(check.seen().to_string()))
-                .expect("taken");
+            count_upload(connection, &head);
         }
     });
     let proxy = Config::to(&origin).start();
@@ -265,15 +249,8 @@ fn urgent_data_neither_stops_an_upload_nor_burns_cpu() {
     const BYTES: u64 = 1_000_000;
     const BEFORE: u64 = 200_000;
     let origin = Origin::script(|connection| {
-        connection.read_head();
-        let mut check = Check::new();
-        connection
-            .wire()
-            .pass_body(Framing::Length(BYTES), &mut |piece| check.take(piece))
-            .expect("all of it");
-        connection
-            .send(ok(check.seen().to_string()))
-            .expect("taken");
+        let head = connection.read_head().expect("a request");
+        count_upload(connection, &head);
     });
     let proxy = Config::to(&origin).start();
     let mut client = proxy.client();
@@ -284,13 +261,8 @@ fn urgent_data_neither_stops_an_upload_nor_burns_cpu() {
     send_pattern(client.sender(), Framing::Length(BEFORE), BEFORE);
     let urgent = rustix::net::send(client.sender(), b"!", rustix::net::SendFlags::OOB);
     assert_eq!(urgent, Ok(1));
-    let pattern = Pattern::new();
-    let mut at = BEFORE;
-    while at < BYTES {
-        let piece = pattern.from(at, BYTES - at);
-        client.send(piece);
-        at += piece.len() as u64;
-    }
+    let mut sender = client.sender();
+    each_piece(BEFORE..BYTES, |piece| sender.write_all(piece)).expect("taken");
     assert_eq!(client.read_response().text(), BYTES.to_string());
     let used = proxy.cpu_time();
     assert!(used < Duration::from_secs(2), "{used:?} of processor time");
@@ -328,12 +300,7 @@ fn bytes_behind_a_long_answer_are_nobodys_answer() {
                 framing_field(Framing::Length(BYTES))
             )
             .into_bytes();
-            let pattern = Pattern::new();
-            let head = answer.len();
-            while (answer.len() - head) < BYTES as usize {
-                let at = (answer.len() - head) as u64;
-                answer.extend_from_slice(pattern.from(at, BYTES - at));
-            }
+            send_pattern(&mut answer, Framing::Length(BYTES), BYTES);
             answer.extend_from_slice(&ok("another's"));
             if connection.send(answer).is_err() {
                 return;
