@@ -15,14 +15,15 @@ pub(super) const TAILROOM_BYTES: usize = 16;
 /// Received bytes a small buffer takes: one request's head, usually.
 pub const SMALL_BYTES: usize = 8192;
 
-/// Small buffers given to the kernel, per reactor.
+/// Small buffers given to the kernel, per reactor. A round of a busy reactor brings 40 completions (6.18), and the buffers
+/// of the 40 before are still being sent meanwhile: fewer than 80, and receives find none in every round.
 pub(super) const SMALL_COUNT: u16 = 128;
 
 /// Received bytes a large buffer takes. Small and hot beats large and many: buffer rings cycle through everything.
 pub const LARGE_BYTES: usize = 32 * 1024;
 
-/// Large buffers given to the kernel, per reactor.
-pub(super) const LARGE_COUNT: u16 = 64;
+/// Large buffers given to the kernel, per reactor: as many as small ones, for the same reason.
+pub(super) const LARGE_COUNT: u16 = 128;
 
 /// How many times its first number of buffers a ring may grow to, where slow readers hold what it has.
 pub(super) const RING_GROWTH: u16 = 8;

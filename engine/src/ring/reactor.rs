@@ -250,9 +250,9 @@ impl Ring {
         }
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
-        state.feed_starved(&self.shared.buffers, self.now_ms());
+        let hungry = state.feed_starved(&self.shared.buffers, self.now_ms());
         state.push_sends();
-        let block = block && state.unattended.is_empty() && !state.quiet_awaited();
+        let block = block && !hungry && state.unattended.is_empty() && !state.quiet_awaited();
         state.enter(block, self.now_ms());
         self.shared.now_ns.set(clock::now_ns());
         let submitted = state.submitted_quiet();

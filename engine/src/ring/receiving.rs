@@ -145,14 +145,16 @@ impl State {
         }
     }
 
-    /// Arms again those that found no buffer, as many as there are buffers.
-    pub(super) fn feed_starved(&mut self, buffers: &Rc<Buffers>, now_ms: u64) {
+    /// Arms again those that found no buffer, as many as half of the buffers: what they find at once must not leave those
+    /// that are armed without any, or one crowd keeps everyone starving in turns. True where more can be armed next.
+    pub(super) fn feed_starved(&mut self, buffers: &Rc<Buffers>, now_ms: u64) -> bool {
+        let mut more = false;
         for group in [Group::Small, Group::Large] {
             let ring = buffers.ring(group);
             if self.starved[group as usize].is_empty() || !ring.feed(now_ms) {
                 continue;
             }
-            let mut room = ring.available();
+            let mut room = ring.available().div_ceil(2);
             while room > 0
                 && let Some(key) = self.starved[group as usize].pop_front()
             {
@@ -164,7 +166,9 @@ impl State {
                     self.arm_receive(key);
                 }
             }
+            more |= !self.starved[group as usize].is_empty();
         }
+        more
     }
 
     /// Whether anyone waits for a buffer.
