@@ -142,11 +142,15 @@ impl State {
         let flow = socket.flow();
         let quiet = flow.quiet != 0;
         let linked = quiet && parts && flow.outbox.is_empty();
-        let flags = if quiet {
-            FLAGS | libc::MSG_DONTWAIT
-        } else {
-            FLAGS
-        };
+        let mut flags = FLAGS;
+        if quiet {
+            flags |= libc::MSG_DONTWAIT;
+        }
+        if linked {
+            // The last segment waits for the close behind it and carries its FIN: a packet and a wake of the peer less. Where
+            // the close does not come, because this falls short, what is sent next takes it along.
+            flags |= libc::MSG_MORE;
+        }
         let entry = match &mut flow.sending {
             Sending::Nothing | Sending::Room => return,
             Sending::One(lease) => opcode::Send::new(fd, lease.as_ptr(), lease.len() as u32)
