@@ -186,6 +186,8 @@ pub(super) struct Entry {
     /// Whether receives are armed as multishot: once keep-alive is known.
     pub(super) multishot: bool,
     pub(super) receive: Receive,
+    /// Whether calls on the descriptor itself never wait.
+    pub(super) unwaiting: bool,
     pub(super) last: Last,
     /// The unattended event was reported.
     pub(super) reported: bool,
@@ -212,6 +214,7 @@ impl Entry {
             next_group: group,
             multishot: false,
             receive: Receive::Idle,
+            unwaiting: false,
             last: Last::No,
             reported: false,
             closing: false,

@@ -103,21 +103,10 @@ impl Ring {
     }
 }
 
-/// Moves up to `bytes` without waiting: `socket`, which is one of the two ends, does not wait for the time of the call. The
-/// ring's own operations need it to be one that does, for on one that does not they fail where they would wait.
-fn splice(
-    socket: BorrowedFd<'_>,
-    from: BorrowedFd<'_>,
-    to: BorrowedFd<'_>,
-    bytes: usize,
-) -> rustix::io::Result<usize> {
-    use rustix::io::ioctl_fionbio;
+/// Moves up to `bytes`; neither end waits.
+fn splice(from: BorrowedFd<'_>, to: BorrowedFd<'_>, bytes: usize) -> rustix::io::Result<usize> {
     use rustix::pipe::{self, SpliceFlags};
-    ioctl_fionbio(socket, true)?;
-    let moved = pipe::splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK);
-    // It cannot fail where the first did not, and what has moved has moved.
-    let _ = ioctl_fionbio(socket, false);
-    moved
+    pipe::splice(from, None, to, None, bytes, SpliceFlags::NONBLOCK)
 }
 
 impl Socket {
@@ -125,6 +114,16 @@ impl Socket {
         let fd = self.with(|socket| socket.fd);
         // SAFETY: the descriptor is open as long as the entry lives, and who looks after the socket keeps that alive.
         unsafe { BorrowedFd::borrow_raw(fd) }
+    }
+
+    /// The descriptor, from now on one that does not wait: splice(2) asks no less. The ring's operations wait all the same,
+    /// by polls of their own; where the kernel gives those up it says EAGAIN and the operation is begun again.
+    fn unwaiting(&self) -> rustix::io::Result<BorrowedFd<'_>> {
+        let descriptor = self.descriptor();
+        if !self.with(|socket| std::mem::replace(&mut socket.unwaiting, true)) {
+            rustix::io::ioctl_fionbio(descriptor, true)?;
+        }
+        Ok(descriptor)
     }
 
     /// Ready when no receive is armed, so that what arrives stays in the kernel.
@@ -183,8 +182,10 @@ impl Socket {
             return Poll::Pending;
         };
         let bytes = usize::try_from(bytes).map_or(ends.capacity, |bytes| bytes.min(ends.capacity));
-        let socket = self.descriptor();
-        match splice(socket, socket, ends.write.as_fd(), bytes) {
+        let moved = self
+            .unwaiting()
+            .and_then(|socket| splice(socket, ends.write.as_fd(), bytes));
+        match moved {
             Ok(moved) => {
                 pipe.held = moved;
                 self.with(|socket| {
@@ -214,8 +215,10 @@ impl Socket {
             return Poll::Pending;
         };
         if !waits && pipe.held > 0 {
-            let socket = self.descriptor();
-            match splice(socket, ends.read.as_fd(), socket, pipe.held) {
+            let moved = self
+                .unwaiting()
+                .and_then(|socket| splice(ends.read.as_fd(), socket, pipe.held));
+            match moved {
                 Ok(moved) => {
                     pipe.held -= moved;
                     self.with(|socket| socket.sent_total += moved as u64);
