@@ -1,22 +1,27 @@
-//! How the ring lives inside monoio: monoio polls the tasks, the ring waits for all of them.
+//! How tasks live on the ring: who polls them, what a panic in one does.
 //!
-//! A pair of tasks turns the reactor, each sending the other to the back of the run queue; when one comes to the front
-//! and no other task was polled since, nothing else can run, and the turn may block in the kernel. So a round costs one system
-//! call, busy or not, and monoio's own driver is never asked to wait: nothing on such a thread may use monoio's I/O or
-//! timers.
+//! monoio polls them (`hosted`); a run queue of the ring's own (`bare`, the feature `bare-ring`) is there to measure what
+//! that costs.
+
+#[cfg(feature = "bare-ring")]
+mod bare;
+#[cfg(not(feature = "bare-ring"))]
+mod hosted;
 
 use std::any::Any;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
+
+#[cfg(feature = "bare-ring")]
+use bare as host;
+#[cfg(not(feature = "bare-ring"))]
+use hosted as host;
 
 use super::reactor::Ring;
-
-/// Rounds the tasks may go on waking each other before the reactor gets a turn all the same.
-const ROUNDS_WITHOUT_TURN_MAX: u32 = 8;
 
 /// Runs `main` on this thread's reactor, together with whatever it spawns, until it returns. `after_turn` is called after
 /// every turn, to hand out what nobody attends to.
@@ -26,93 +31,30 @@ where
     F: Future + 'static,
     F::Output: 'static,
 {
-    let mut builder = io_uring_06::IoUring::builder();
-    builder.setup_coop_taskrun().setup_single_issuer();
-    let mut runtime = monoio::RuntimeBuilder::<monoio::IoUringDriver>::new()
-        .with_entries(256)
-        .uring_builder(builder)
-        .build()?;
     let ring = Ring::new()?;
-    let result = runtime.block_on(async move {
-        let output = Rc::new(RefCell::new(None));
-        let slot = Rc::clone(&output);
-        let finisher = ring.clone();
-        let future = main(ring.clone());
-        ring.spawn(async move {
-            let value = future.await;
-            *slot.borrow_mut() = Some(value);
-            finisher.shared.finished.set(true);
-        });
-        let mut seen = 0;
-        let mut rounds = 0;
-        let step = Rc::new(RefCell::new(move || {
-            let shared = &ring.shared;
-            let polls = shared.polls.get();
-            let quiet = polls == seen;
-            seen = polls;
-            if quiet || rounds >= ROUNDS_WITHOUT_TURN_MAX {
-                rounds = 0;
-                ring.turn(quiet);
-                after_turn();
-            } else {
-                rounds += 1;
-            }
-            shared.finished.get()
-        }));
-        let baton = Rc::new(Baton::default());
-        let other = Turner {
-            place: 1,
-            baton: Rc::clone(&baton),
-            step: Rc::clone(&step),
-        };
-        drop(monoio::spawn(other));
-        // Spawned, not awaited in place: monoio polls the outermost future out of the run queue's order.
-        monoio::spawn(Turner {
-            place: 0,
-            baton,
-            step,
-        })
-        .await;
-        output.borrow_mut().take()
-    });
-    result.ok_or_else(|| io::Error::other("the main task panicked"))
-}
-
-/// Whose turn it is, and how to wake both.
-#[derive(Default)]
-struct Baton {
-    holder: Cell<usize>,
-    finished: Cell<bool>,
-    wakers: [RefCell<Option<Waker>>; 2],
-}
-
-/// One of two tasks that turn the reactor by turns: monoio puts a task that wakes itself at the front of its run queue,
-/// where it starves all others; one that another task wakes goes to the back.
-struct Turner<S> {
-    place: usize,
-    baton: Rc<Baton>,
-    step: Rc<RefCell<S>>,
-}
-
-impl<S: FnMut() -> bool> Future for Turner<S> {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let baton = &self.baton;
-        super::store_waker(&mut baton.wakers[self.place].borrow_mut(), cx);
-        if baton.holder.get() == self.place && !baton.finished.get() {
-            baton.finished.set((self.step.borrow_mut())());
-            baton.holder.set(1 - self.place);
-            if let Some(waker) = &*baton.wakers[1 - self.place].borrow() {
-                waker.wake_by_ref();
-            }
+    let output = Rc::new(RefCell::new(None));
+    let start = {
+        let (ring, output) = (ring.clone(), Rc::clone(&output));
+        move || {
+            let future = main(ring.clone());
+            let finisher = ring.clone();
+            ring.spawn(async move {
+                let value = future.await;
+                *output.borrow_mut() = Some(value);
+                finisher.shared.finished.set(true);
+            });
         }
-        if baton.finished.get() {
-            Poll::Ready(())
-        } else {
-            Poll::Pending
+    };
+    let turn = {
+        let ring = ring.clone();
+        move |block| {
+            ring.turn(block);
+            after_turn();
         }
-    }
+    };
+    host::run(&ring, start, turn)?;
+    let value = output.borrow_mut().take();
+    value.ok_or_else(|| io::Error::other("the main task panicked"))
 }
 
 impl Ring {
@@ -123,11 +65,11 @@ impl Ring {
             ring: self.clone(),
             future,
         };
-        drop(monoio::spawn(async move {
+        host::spawn(async move {
             if contained.await.is_err() {
                 drop(ring);
             }
-        }));
+        });
     }
 
     /// Polls `future` inside this task with its panics caught: `Err` carries the panic's message.
