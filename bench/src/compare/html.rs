@@ -457,7 +457,7 @@ fn write_figures(page: &mut String, outcome: &WorkloadOutcome) -> fmt::Result {
     if let Some(better) = outcome.ratio_to_better() {
         write!(
             page,
-            "<p>To the better of nginx and HAProxy in each round: <b>{}</b></p>",
+            "<p>To the better of nginx and HAProxy: <b>{}</b></p>",
             ratio(better)
         )?;
     }

@@ -4,7 +4,7 @@ use hdrhistogram::Histogram;
 
 use super::{
     host::Machine,
-    stats::{Spread, lowest_of_each_round, paired_ratios},
+    stats::{Spread, paired_ratios},
     workload::{Kind, Workload},
 };
 
@@ -201,25 +201,27 @@ impl WorkloadOutcome {
         Spread::of(paired_ratios(&subject.primary(), &peer.primary()))
     }
 
-    /// What the subject uses of what the better of nginx and HAProxy uses, round by round; all builds and variants
-    /// that took part count.
-    pub fn ratio_to_better(&self) -> Option<Spread> {
+    /// The better of nginx and HAProxy: the one that used least, by its median; all builds and variants that took part count.
+    /// Not whichever was lower in each round: of two noisy figures the lower one is lower than either proxy's own.
+    pub fn better(&self) -> Option<&PeerOutcome> {
         let subject = self.subject()?;
-        let is_reference = |peer: &&PeerOutcome| {
-            matches!(peer.kind, "nginx" | "haproxy")
-                && peer.label != subject.label
-                && !peer.samples.is_empty()
+        let median = |peer: &PeerOutcome| {
+            let spread = peer.primary_spread();
+            spread.map_or(f64::INFINITY, |spread| spread.median)
         };
-        let references: Vec<_> = self
-            .peers
+        self.peers
             .iter()
-            .filter(is_reference)
-            .map(PeerOutcome::primary)
-            .collect();
-        Spread::of(paired_ratios(
-            &subject.primary(),
-            &lowest_of_each_round(&references),
-        ))
+            .filter(|peer| {
+                matches!(peer.kind, "nginx" | "haproxy")
+                    && peer.label != subject.label
+                    && !peer.samples.is_empty()
+            })
+            .min_by(|one, other| median(one).total_cmp(&median(other)))
+    }
+
+    /// What the subject uses of what the better of nginx and HAProxy uses, round by round.
+    pub fn ratio_to_better(&self) -> Option<Spread> {
+        self.ratio_to(self.better()?)
     }
 
     /// What [`PeerOutcome::primary`] is, with its unit.
@@ -243,5 +245,45 @@ impl Outcome {
             }
         }
         errors
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::compare::workload;
+
+    fn peer(label: &str, kind: &'static str, bytes: [f64; 3]) -> PeerOutcome {
+        let samples = (0..)
+            .zip(bytes)
+            .map(|(round, bytes_per_connection)| Sample {
+                round,
+                figures: Figures::Idle {
+                    bytes_per_connection,
+                },
+            });
+        PeerOutcome {
+            samples: samples.collect(),
+            ..PeerOutcome::new(label.to_owned(), kind)
+        }
+    }
+
+    #[test]
+    fn the_better_one_is_one_proxy_and_not_the_luckier_of_each_round() {
+        let outcome = WorkloadOutcome {
+            workload: workload::named("idle", 20_000, 1).unwrap().remove(0),
+            rate: None,
+            peers: vec![
+                peer("ringway", "ringway", [10.0, 10.0, 10.0]),
+                peer("nginx", "nginx", [20.0, 20.0, 50.0]),
+                peer("haproxy", "haproxy", [40.0, 40.0, 10.0]),
+                peer("h2o", "h2o", [1.0, 1.0, 1.0]),
+            ],
+            direct: None,
+            disturbed: Vec::new(),
+        };
+        assert_eq!(outcome.better().unwrap().label, "nginx");
+        let ratio = outcome.ratio_to_better().unwrap();
+        assert_eq!((ratio.median, ratio.low, ratio.high), (0.5, 0.2, 0.5));
     }
 }

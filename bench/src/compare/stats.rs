@@ -79,21 +79,6 @@ pub(super) fn paired_ratios<'a>(
     })
 }
 
-/// For each round the lowest of several peers' values. Rounds that one of them lacks are left out.
-pub(super) fn lowest_of_each_round(peers: &[Vec<(u32, f64)>]) -> Vec<(u32, f64)> {
-    let Some((first, others)) = peers.split_first() else {
-        return Vec::new();
-    };
-    let lowest = |&(round, value): &(u32, f64)| {
-        let mut lowest = value;
-        for other in others {
-            lowest = lowest.min(other.iter().find(|(candidate, _)| *candidate == round)?.1);
-        }
-        Some((round, lowest))
-    };
-    first.iter().filter_map(lowest).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,10 +109,6 @@ mod tests {
         assert_eq!(
             paired_ratios(&ours, &theirs).collect::<Vec<_>>(),
             [0.25, 0.5]
-        );
-        assert_eq!(
-            lowest_of_each_round(&[ours.to_vec(), theirs.to_vec()]),
-            [(0, 10.0), (2, 30.0)]
         );
     }
 }
