@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::settings::Settings;
-use crate::exchange::Patience;
+use crate::exchange::{Patience, Peer, Pending};
 use crate::observe::{Refusal, WorkerStats};
 use crate::ring::{Ring, Socket, Timer};
 use crate::transport::Stream;
@@ -114,6 +114,8 @@ pub struct Connection {
     pub(super) trusted: bool,
     /// All was answered: it closes with its last bytes.
     pub(super) parting: bool,
+    /// The request that was sent and waits for its answer without a task.
+    pub(super) pending: Option<Box<Pending>>,
     /// Requests served so far.
     pub(super) requests: u64,
     pub(super) shared: Arc<Shared>,
@@ -143,13 +145,38 @@ impl Connection {
             text_length: (IP_TEXT_BYTES - left) as u8,
             trusted,
             parting: false,
+            pending: None,
             requests: 0,
             shared,
             _guard: guard,
         }
     }
 
-    pub(super) fn text(&self) -> &[u8] {
-        &self.text[..usize::from(self.text_length)]
+    /// Gets ready to be idle: receives stay armed, but after a body that was `spliced`, and its time begins.
+    pub(super) fn rest(&self, ring: &Ring, spliced: bool) {
+        let socket = self.stream.socket();
+        if spliced {
+            socket.receive_singly();
+        } else {
+            socket.keep_receiving();
+        }
+        let keep_alive = self.shared.settings.timeouts.keep_alive;
+        self.timer
+            .set(ring.now_ms() + keep_alive.as_millis() as u64);
+    }
+
+    /// Who asks, and by which stream: the request counted last.
+    pub(super) fn parts(&mut self) -> (&mut Stream, Peer<'_>) {
+        let limit = self.shared.settings.limits.requests_per_connection;
+        let peer = Peer {
+            address: self.peer,
+            text: &self.text[..usize::from(self.text_length)],
+            trusted: self.trusted,
+            timer: &self.timer,
+            first: self.requests == 1,
+            last: limit > 0 && self.requests >= limit,
+            patience: self.shared.patience(),
+        };
+        (&mut self.stream, peer)
     }
 }

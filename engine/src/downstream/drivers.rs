@@ -1,15 +1,16 @@
-//! The table of idle connections and the driver tasks that serve those that are not.
+//! The table of connections that need no task, idle or waiting for an answer, and the driver tasks that serve the others.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::task::{Poll, Waker};
 
 use super::connection::Connection;
-use super::session::{Session, serve};
+use super::session::{FLUSH_LOOK_MS, Session, serve};
 use crate::exchange::Services;
-use crate::ring::{Group, clock};
+use crate::ring::{Group, Panic, clock};
 
 /// Driver tasks kept waiting for work, whether any comes or not.
 const WAITING_KEPT: usize = 64;
@@ -17,9 +18,13 @@ const WAITING_KEPT: usize = 64;
 /// All client connections of one worker.
 pub struct Downstream {
     pub(super) services: Rc<Services>,
-    /// Top byte of the tags of idle connections.
+    /// Top byte of the tags of connections left to themselves.
     tag: u64,
+    /// The same of the answers they wait for.
+    answer_tag: u64,
     idle: RefCell<Idle>,
+    /// What requests are served with that need no task.
+    session: RefCell<Session>,
     ready: RefCell<VecDeque<Box<Connection>>>,
     waiting: RefCell<Vec<Waker>>,
     /// The fewest drivers that waited since the last tick, and how many are to end for it.
@@ -30,6 +35,7 @@ pub struct Downstream {
     drained: RefCell<Option<Waker>>,
 }
 
+/// Connections without a task. One keeps its place while its requests are served without.
 #[derive(Default)]
 struct Idle {
     slots: Vec<(u32, Option<Box<Connection>>)>,
@@ -55,16 +61,47 @@ impl Idle {
         self.slots[index as usize].1 = Some(connection);
         self.count += 1;
     }
+
+    /// The connection named by `tag`, taken out of its place; that is kept for it.
+    fn lift(&mut self, tag: u64) -> Option<Box<Connection>> {
+        let (generation, place) = self.slots.get_mut(tag as u32 as usize)?;
+        if *generation != (tag >> 32) as u32 & GENERATION {
+            return None;
+        }
+        let connection = place.take()?;
+        self.count -= 1;
+        Some(connection)
+    }
+
+    /// Gives the place of a connection up that was taken out.
+    fn release(&mut self, index: u32) {
+        let generation = &mut self.slots[index as usize].0;
+        *generation = (*generation + 1) & GENERATION;
+        self.free.push(index);
+    }
+}
+
+/// What becomes of a connection something happened to.
+enum Next {
+    /// It keeps its place.
+    Stay(Box<Connection>),
+    /// A driver serves it.
+    Serve(Box<Connection>),
+    /// It is closed.
+    Gone,
 }
 
 const GENERATION: u32 = 0x00ff_ffff;
 
 impl Downstream {
-    /// No connections yet. `tag` goes into the top byte of what idle sockets and timers report.
-    pub fn new(services: Rc<Services>, tag: u64) -> Rc<Self> {
+    /// No connections yet. `tag` goes into the top byte of what sockets and timers of connections without a task report,
+    /// `answer_tag` into that of the answers they wait for.
+    pub fn new(services: Rc<Services>, tag: u64, answer_tag: u64) -> Rc<Self> {
         Rc::new(Self {
             services,
             tag,
+            answer_tag,
+            session: RefCell::default(),
             idle: RefCell::default(),
             ready: RefCell::default(),
             waiting: RefCell::default(),
@@ -112,39 +149,104 @@ impl Downstream {
         None
     }
 
-    fn take(&self, tag: u64) -> Option<Box<Connection>> {
-        let mut idle = self.idle.borrow_mut();
-        let index = tag as u32;
-        let (generation, place) = idle.slots.get_mut(index as usize)?;
-        if *generation != (tag >> 32) as u32 & GENERATION {
-            return None;
-        }
-        let connection = place.take()?;
-        *generation = (*generation + 1) & GENERATION;
-        idle.free.push(index);
-        idle.count -= 1;
-        Some(connection)
+    /// Something happened to a connection without a task: bytes, its end, or its time is up.
+    pub fn unattended(self: &Rc<Self>, tag: u64) {
+        self.handle(tag, tag, |mut connection| {
+            let socket = connection.stream.socket();
+            if connection.pending.is_some() {
+                // More than the answer it waits for: a driver sees to it.
+                return Next::Serve(connection);
+            }
+            if connection.parting {
+                // One that is reported before all is sent has a client that is slow to take it.
+                return if socket.is_sent() {
+                    Next::Gone
+                } else {
+                    Next::Serve(connection)
+                };
+            }
+            if socket.has_arrived() {
+                let answer = (tag & !(0xff << 56)) | (self.answer_tag << 56);
+                let mut session = self.session.borrow_mut();
+                if !session.quick_begin(&self.services, &mut connection, answer) {
+                    return Next::Serve(connection);
+                }
+                let socket = connection.stream.socket();
+                // Arming a receive just to notice a client that goes away would cost every short connection an operation.
+                if connection.requests == 1 {
+                    socket.leave_unarmed(tag);
+                } else {
+                    socket.leave(tag);
+                }
+                return Next::Stay(connection);
+            }
+            if socket.has_ended() || connection.timer.has_fired() {
+                // Closed by the client, or idle too long: nothing was asked, nothing is answered.
+                return Next::Gone;
+            }
+            // What was reported was seen to together with something else.
+            socket.leave(tag);
+            Next::Stay(connection)
+        });
     }
 
-    /// Something happened to an idle connection: bytes, its end, or its time is up.
-    pub fn unattended(self: &Rc<Self>, tag: u64) {
-        let Some(connection) = self.take(tag) else {
+    /// The answer that a connection without a task waits for has arrived, or will not.
+    pub fn answered(self: &Rc<Self>, tag: u64) {
+        let own = (tag & !(0xff << 56)) | (self.tag << 56);
+        self.handle(tag, own, |mut connection| {
+            if connection.pending.is_none() {
+                return Next::Stay(connection);
+            }
+            let mut session = self.session.borrow_mut();
+            let Some(outcome) = session.quick_complete(&self.services, &mut connection) else {
+                return Next::Serve(connection);
+            };
+            let socket = connection.stream.socket();
+            if outcome.keep_alive {
+                connection.rest(&self.services.ring, false);
+                socket.leave(own);
+                return Next::Stay(connection);
+            }
+            connection.parting = true;
+            connection
+                .timer
+                .set(self.services.ring.now_ms() + FLUSH_LOOK_MS);
+            if outcome.failure.is_none() && socket.leave_last(own) {
+                Next::Stay(connection)
+            } else {
+                Next::Serve(connection)
+            }
+        });
+    }
+
+    /// Has `f` see to the connection `tag` names; `own` is its own tag. A panic ends that connection alone.
+    fn handle(self: &Rc<Self>, tag: u64, own: u64, f: impl FnOnce(Box<Connection>) -> Next) {
+        let Some(connection) = self.idle.borrow_mut().lift(own) else {
             return;
         };
-        let socket = connection.stream.socket();
-        socket.attend();
-        // One that parts and is reported before all is sent has a client that is slow to take it.
-        let over = if connection.parting {
-            socket.is_sent()
-        } else {
-            !socket.has_arrived()
-        };
-        if over {
-            // Parted, closed by the client, or idle too long: nothing was asked, nothing is answered.
-            drop(connection);
-            self.tell_drained();
-            return;
+        let (index, peer) = (tag as u32, connection.peer);
+        match self.services.ring.contain_call(|| f(connection)) {
+            Ok(Next::Stay(connection)) => self.idle.borrow_mut().put(index, connection),
+            Ok(Next::Serve(connection)) => {
+                self.idle.borrow_mut().release(index);
+                connection.stream.socket().attend();
+                self.serve(connection);
+            }
+            Ok(Next::Gone) => {
+                self.idle.borrow_mut().release(index);
+                self.tell_drained();
+            }
+            Err(panic) => {
+                self.idle.borrow_mut().release(index);
+                *self.session.borrow_mut() = Session::default();
+                self.panicked(peer, &panic);
+                self.tell_drained();
+            }
         }
+    }
+
+    /// Hands a connection to a driver.
+    fn serve(self: &Rc<Self>, connection: Box<Connection>) {
         self.active.set(self.active.get() + 1);
         self.ready.borrow_mut().push_back(connection);
         let (waker, left) = {
@@ -158,6 +260,14 @@ impl Downstream {
         }
     }
 
+    fn panicked(&self, peer: SocketAddr, panic: &Panic) {
+        self.services.stats.panics.increment();
+        crate::observe::process_log::error(&format!(
+            "connection from {peer} closed after a panic: {}",
+            panic.0
+        ));
+    }
+
     /// Closes every connection on which nothing is under way. A new one may still send its first request.
     pub fn close_idle(&self) {
         let tags: Vec<u64> = {
@@ -165,6 +275,7 @@ impl Downstream {
             let quiet = |connection: &Connection| {
                 connection.requests > 0
                     && !connection.parting
+                    && connection.pending.is_none()
                     && !connection.stream.socket().has_arrived()
             };
             idle.slots
@@ -179,7 +290,13 @@ impl Downstream {
                 .collect()
         };
         for tag in tags {
-            drop(self.take(tag));
+            let mut idle = self.idle.borrow_mut();
+            let connection = idle.lift(tag);
+            if connection.is_some() {
+                idle.release(tag as u32);
+            }
+            drop(idle);
+            drop(connection);
         }
         self.tell_drained();
     }
@@ -257,11 +374,7 @@ async fn drive(downstream: Rc<Downstream>) {
             Ok(None) => {}
             Err(panic) => {
                 *session = Session::default();
-                downstream.services.stats.panics.increment();
-                crate::observe::process_log::error(&format!(
-                    "connection from {peer} closed after a panic: {}",
-                    panic.0
-                ));
+                downstream.panicked(peer, &panic);
             }
         }
         downstream.tell_drained();

@@ -2,14 +2,14 @@
 
 use std::future::poll_fn;
 use std::rc::Rc;
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 
 use ringway_protocol::h1::encode::{ConnectionField, SimpleResponse};
 
 use super::connection::Connection;
 use super::drivers::Downstream;
 use super::h1::{H1, H1Client};
-use crate::exchange::{self, Client, Exchange, Failure, Outcome, Peer};
+use crate::exchange::{self, Client, Exchange, Failure, Outcome, Services};
 use crate::ring::{Lease, Ring};
 use crate::transport::Fill;
 
@@ -20,7 +20,7 @@ const LINGER_MS: u64 = 2000;
 const LINGER_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// How often a client that still takes an answer is looked at, in milliseconds: the window of the minimum rate.
-const FLUSH_LOOK_MS: u64 = 10_000;
+pub(super) const FLUSH_LOOK_MS: u64 = 10_000;
 
 /// Bytes that may be unsent when a connection is left to itself: they go with this round's submission.
 const QUICK_BYTES: usize = 32 * 1024;
@@ -55,50 +55,46 @@ pub(super) async fn serve(
         return None;
     }
     loop {
-        session.exchange.remembered.begin(ring.now_ns());
-        session.exchange.request.reset();
-        let (lease, length) = match read_head(downstream, &mut connection, session).await {
-            Head::Request(lease, length) => (lease, length),
-            Head::Closed => return None,
-            Head::Refused(failure) => {
-                refuse(downstream, &mut connection, session, failure).await;
-                return None;
-            }
-        };
-        fault(&session.exchange, &lease);
-        session.exchange.remembered.keep(
-            &session.exchange.request,
-            lease.bytes(),
-            services.log.borrow().is_on(),
-        );
-        services.stats.in_flight.add(1);
-        let in_flight = InFlight(services);
-        connection.requests += 1;
-        let limit = connection.shared.settings.limits.requests_per_connection;
-        let text = connection.text().len();
-        let mut address = [0; 45];
-        address[..text].copy_from_slice(connection.text());
-        let peer = Peer {
-            address: connection.peer,
-            text: &address[..text],
-            trusted: connection.trusted,
-            timer: &connection.timer,
-            first: connection.requests == 1,
-            last: limit > 0 && connection.requests >= limit,
-            patience: connection.shared.patience(),
-        };
-        let Session { exchange, h1 } = session;
-        let version = exchange.request.version;
-        let mut client = H1Client {
-            ring,
-            stream: &mut connection.stream,
-            h1,
-            version,
-        };
-        let mut outcome =
-            exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
+        let (in_flight, mut outcome);
+        if let Some(pending) = connection.pending.take() {
+            in_flight = InFlight(services);
+            let (stream, peer) = connection.parts();
+            let Session { exchange, h1 } = session;
+            let version = pending.version();
+            let mut client = H1Client {
+                ring,
+                stream,
+                h1,
+                version,
+            };
+            outcome = exchange::resume(services, exchange, &mut client, pending, &peer).await;
+        } else {
+            session.begin(services);
+            let (lease, length) = match read_head(downstream, &mut connection, session).await {
+                Head::Request(lease, length) => (lease, length),
+                Head::Closed => return None,
+                Head::Refused(failure) => {
+                    refuse(downstream, &mut connection, session, failure).await;
+                    return None;
+                }
+            };
+            session.keep(services, &lease);
+            in_flight = InFlight::begin(services);
+            connection.requests += 1;
+            let (stream, peer) = connection.parts();
+            let Session { exchange, h1 } = session;
+            let version = exchange.request.version;
+            let mut client = H1Client {
+                ring,
+                stream,
+                h1,
+                version,
+            };
+            outcome = exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
+        }
         drop(in_flight);
-        exchange
+        session
+            .exchange
             .remembered
             .record(services, connection.peer, &outcome);
         if !outcome.keep_alive {
@@ -107,7 +103,6 @@ pub(super) async fn serve(
             close(downstream, connection, &outcome).await;
             return None;
         }
-        let patience = connection.shared.settings.timeouts;
         if connection.stream.has_more() {
             // Pipelined: the next one's answer waits until this one's is taken.
             if !flush(ring, &mut connection, PIPELINED_BYTES).await {
@@ -125,21 +120,134 @@ pub(super) async fn serve(
         {
             return None;
         }
-        let socket = connection.stream.socket();
-        if session.h1.spliced {
-            socket.receive_singly();
-        } else {
-            socket.keep_receiving();
-        }
-        connection
-            .timer
-            .set(ring.now_ms() + patience.keep_alive.as_millis() as u64);
+        connection.rest(ring, session.h1.spliced);
         return Some(connection);
     }
 }
 
+impl Session {
+    /// Makes ready for a request.
+    fn begin(&mut self, services: &Services) {
+        self.exchange.remembered.begin(services.ring.now_ns());
+        self.exchange.request.reset();
+    }
+
+    /// Keeps what the log needs of a head that was parsed.
+    fn keep(&mut self, services: &Services, lease: &Lease) {
+        fault(&self.exchange, lease);
+        let logged = services.log.borrow().is_on();
+        let Exchange {
+            request,
+            remembered,
+            ..
+        } = &mut self.exchange;
+        remembered.keep(request, lease.bytes(), logged);
+    }
+
+    /// Sends the request that has arrived, if that takes no waiting: what comes of it is reported by `tag`. Else nothing
+    /// was done, and `serve` is to be called.
+    pub(super) fn quick_begin(
+        &mut self,
+        services: &Services,
+        connection: &mut Connection,
+        tag: u64,
+    ) -> bool {
+        self.begin(services);
+        let Connection { stream, shared, .. } = &mut *connection;
+        let limits = &shared.settings.limits.head;
+        let cx = Context::from_waker(Waker::noop());
+        let ring = &services.ring;
+        let fill = stream.poll_fill(&cx, ring, limits.head_bytes + 1);
+        if !matches!(fill, Poll::Ready(Ok(Fill::More))) {
+            return false;
+        }
+        let Some(lease) = stream.take() else {
+            return false;
+        };
+        let length = match self.exchange.request.parse(lease.bytes(), limits) {
+            Ok(Some(length)) if !stream.has_more() => length,
+            _ => {
+                stream.put_back(lease);
+                return false;
+            }
+        };
+        self.keep(services, &lease);
+        let in_flight = InFlight::begin(services);
+        connection.requests += 1;
+        let (stream, peer) = connection.parts();
+        let version = self.exchange.request.version;
+        let mut client = H1Client {
+            ring,
+            stream,
+            h1: &mut self.h1,
+            version,
+        };
+        let (exchange, client) = (&mut self.exchange, &mut client);
+        match exchange::begin(services, exchange, client, lease, length, &peer, tag) {
+            Ok(pending) => {
+                connection.pending = Some(pending);
+                // It goes on being in flight.
+                std::mem::forget(in_flight);
+                true
+            }
+            Err(lease) => {
+                connection.requests -= 1;
+                connection.stream.put_back(lease);
+                false
+            }
+        }
+    }
+
+    /// Passes the answer on that has arrived, if that takes no waiting. Else nothing was done, and `serve` is to be called.
+    pub(super) fn quick_complete(
+        &mut self,
+        services: &Services,
+        connection: &mut Connection,
+    ) -> Option<Outcome> {
+        let pending = connection.pending.take()?;
+        let in_flight = InFlight(services);
+        let version = pending.version();
+        let peer_address = connection.peer;
+        let (stream, peer) = connection.parts();
+        let busy = services.draining.get() || stream.has_more() || stream.socket().has_ended();
+        let room = QUICK_BYTES.saturating_sub(stream.socket().unsent_bytes());
+        let mut client = H1Client {
+            ring: &services.ring,
+            stream,
+            h1: &mut self.h1,
+            version,
+        };
+        let (exchange, client) = (&mut self.exchange, &mut client);
+        let completed = if busy {
+            Err(pending)
+        } else {
+            exchange::complete(services, exchange, client, pending, &peer, room)
+        };
+        match completed {
+            Ok(outcome) => {
+                drop(in_flight);
+                let remembered = &self.exchange.remembered;
+                remembered.record(services, peer_address, &outcome);
+                Some(outcome)
+            }
+            Err(pending) => {
+                std::mem::forget(in_flight);
+                connection.pending = Some(pending);
+                None
+            }
+        }
+    }
+}
+
 /// Counts a request as running, however it ends.
-struct InFlight<'a>(&'a exchange::Services);
+struct InFlight<'a>(&'a Services);
+
+impl<'a> InFlight<'a> {
+    fn begin(services: &'a Services) -> Self {
+        services.stats.in_flight.add(1);
+        Self(services)
+    }
+}
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {

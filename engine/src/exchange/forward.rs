@@ -36,7 +36,7 @@ const CONNECT_ATTEMPTS_MAX: u32 = 3;
 
 /// After this long without an answer, a first request's client is watched for going away. Before, arming a receive
 /// just for that would cost every short connection an operation.
-const WATCH_AFTER_MS: u64 = 64;
+pub(super) const WATCH_AFTER_MS: u64 = 64;
 
 /// What one exchange works with; reused from one to the next.
 #[derive(Default)]
@@ -48,7 +48,7 @@ pub struct Exchange {
     /// What is kept for the log.
     pub remembered: Remembered,
     /// The request's head as sent to the origin, kept until the answer's first byte for a second sending.
-    out: Vec<u8>,
+    pub(super) out: Vec<u8>,
     prefix: Vec<u8>,
 }
 
@@ -62,28 +62,20 @@ pub async fn serve<C: Client>(
     peer: &Peer<'_>,
 ) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut run = Run {
-        services,
-        exchange,
-        client,
-        peer,
-        outcome: &mut outcome,
-        route_deadline_ms: u64::MAX,
-        up: Pump::default(),
-    };
+    let mut run = Run::new(services, exchange, client, peer, &mut outcome);
     if let Err(failure) = run.route(lease, length).await {
         run.fail(failure);
     }
     outcome
 }
 
-struct Run<'a, C> {
-    services: &'a Services,
-    exchange: &'a mut Exchange,
-    client: &'a mut C,
-    peer: &'a Peer<'a>,
-    outcome: &'a mut Outcome,
-    route_deadline_ms: u64,
+pub(super) struct Run<'a, C> {
+    pub(super) services: &'a Services,
+    pub(super) exchange: &'a mut Exchange,
+    pub(super) client: &'a mut C,
+    pub(super) peer: &'a Peer<'a>,
+    pub(super) outcome: &'a mut Outcome,
+    pub(super) route_deadline_ms: u64,
     /// Moves the request's body, before the answer and beside it.
     up: Pump,
 }
@@ -122,21 +114,29 @@ impl Upload {
     }
 }
 
-impl<C: Client> Run<'_, C> {
+impl<'a, C: Client> Run<'a, C> {
+    pub(super) fn new(
+        services: &'a Services,
+        exchange: &'a mut Exchange,
+        client: &'a mut C,
+        peer: &'a Peer<'a>,
+        outcome: &'a mut Outcome,
+    ) -> Self {
+        Self {
+            services,
+            exchange,
+            client,
+            peer,
+            outcome,
+            route_deadline_ms: u64::MAX,
+            up: Pump::default(),
+        }
+    }
+
     async fn route(&mut self, lease: Lease, length: usize) -> Result<(), Failure> {
         let services = self.services;
         let bytes = lease.bytes();
-        let Exchange {
-            request,
-            remembered,
-            ..
-        } = &mut *self.exchange;
-        match request.fields.only(FieldId::RequestId, bytes) {
-            Some(id) if self.peer.trusted => remembered.request_id.extend_from_slice(id),
-            _ => remembered
-                .request_id
-                .extend_from_slice(&services.ids.borrow_mut().next_id()),
-        }
+        self.name(bytes);
         let head = &self.exchange.request;
         let path = head.path(bytes);
         let found = services
@@ -193,6 +193,21 @@ impl<C: Client> Run<'_, C> {
         }
     }
 
+    /// Gives the request its id: a trusted client's own, or a new one.
+    pub(super) fn name(&mut self, bytes: &[u8]) {
+        let Exchange {
+            request,
+            remembered,
+            ..
+        } = &mut *self.exchange;
+        match request.fields.only(FieldId::RequestId, bytes) {
+            Some(id) if self.peer.trusted => remembered.request_id.extend_from_slice(id),
+            _ => remembered
+                .request_id
+                .extend_from_slice(&self.services.ids.borrow_mut().next_id()),
+        }
+    }
+
     /// Answers by ourselves, after taking in a request body that is short.
     async fn respond(
         &mut self,
@@ -231,7 +246,7 @@ impl<C: Client> Run<'_, C> {
         Ok(())
     }
 
-    fn body_limit(&self, route: Option<&Route>) -> u64 {
+    pub(super) fn body_limit(&self, route: Option<&Route>) -> u64 {
         route
             .and_then(|route| route.body_bytes)
             .unwrap_or(self.peer.patience.body_bytes)
@@ -281,7 +296,7 @@ impl<C: Client> Run<'_, C> {
     }
 
     /// Ends an exchange that failed: with an error page while the client has seen nothing, else by an abort.
-    fn fail(&mut self, failure: Failure) {
+    pub(super) fn fail(&mut self, failure: Failure) {
         self.outcome.failure = Some(failure);
         if self.outcome.status != 0 || matches!(failure, Failure::ClientGone | Failure::SlowReader)
         {
@@ -314,7 +329,7 @@ impl<C: Client> Run<'_, C> {
         if matches!(framing, BodyFraming::Length(length) if limit > 0 && length > limit) {
             return Err(Failure::BodyTooLarge);
         }
-        let upgrade = route.websocket && self.exchange.request.upgrade == Upgrade::Websocket;
+        let upgrade = self.may_upgrade(route);
         // What follows an Upgrade request before its 101 would be read as HTTP by one side and not by the other.
         if upgrade && (lease.len() > length || self.client.stream().has_more()) {
             return Err(Failure::EarlyTunnelBytes);
@@ -338,47 +353,65 @@ impl<C: Client> Run<'_, C> {
         if let Err(failure) = written {
             return self.refuse(failure, lease, length);
         }
-        // A body that is all here goes along with the head.
-        let body = &lease.bytes()[length..];
-        if matches!(framing, BodyFraming::Length(length) if length > 0 && body.len() as u64 == length)
-        {
-            self.exchange.out.extend_from_slice(body);
-            self.client.begin_body(BodyFraming::None, 0);
-            lease.clear();
+        let own = if self.take_along(&lease, length) {
+            Some(lease)
         } else {
             lease.advance(length);
-        }
-        let mut lease = Some(lease);
-        if lease.as_ref().is_some_and(|lease| !lease.is_empty()) {
-            self.client
-                .stream()
-                .put_back(lease.take().expect("just seen"));
-        }
+            self.client.stream().put_back(lease);
+            None
+        };
+        let head = self.outgoing(own).map_err(|_| Failure::Overloaded)?;
+        self.send(&mut connection, head);
+        let sent_ns = services.ring.now_ns();
+        self.finish(route, connection, sent_ns, false).await
+    }
 
+    /// A body that is all in `lease` goes along with the head: into `out`. True: nothing of the lease is left to be sent.
+    pub(super) fn take_along(&mut self, lease: &Lease, length: usize) -> bool {
+        let body = &lease.bytes()[length..];
+        let whole = match self.exchange.request.framing {
+            BodyFraming::Length(length) => length > 0 && body.len() as u64 == length,
+            _ => false,
+        };
+        if whole {
+            self.exchange.out.extend_from_slice(body);
+            self.client.begin_body(BodyFraming::None, 0);
+        }
+        whole || body.is_empty()
+    }
+
+    /// Sends a head made by `outgoing`.
+    pub(super) fn send(&mut self, connection: &mut Connection, head: Lease) {
+        self.outcome.attempts += 1;
+        self.outcome.reused = Some(connection.reused);
+        if connection.reused {
+            let stats = self.services.stats.upstream(connection.upstream);
+            stats.reused.increment();
+        }
+        let body = if self.client.is_ended() {
+            BodyFraming::None
+        } else {
+            self.exchange.request.framing
+        };
+        connection.send_head(head, body);
+        self.outcome.phases.head_sent = Some(std::time::Duration::ZERO);
+    }
+
+    /// Waits for the answer to what was sent at `sent_ns`, sends it again where that is safe, and passes the answer on.
+    pub(super) async fn finish(
+        &mut self,
+        route: &Route,
+        mut connection: Box<Connection>,
+        mut sent_ns: u64,
+        keen: bool,
+    ) -> Result<(), Failure> {
+        let services = self.services;
+        let upgrade = self.may_upgrade(route);
         // Only what is kept in `out` can be sent again: a body that was streamed is gone.
         let replayable = self.client.is_ended();
-        let answered = loop {
-            self.outcome.attempts += 1;
-            self.outcome.reused = Some(connection.reused);
-            if connection.reused {
-                services.stats.upstream(upstream).reused.increment();
-            }
-            let head = self.outgoing(lease.take())?;
-            let body = if self.client.is_ended() {
-                BodyFraming::None
-            } else {
-                framing
-            };
-            connection.send_head(head, body);
-            let sent_ns = services.ring.now_ns();
-            self.outcome.phases.head_sent = Some(std::time::Duration::ZERO);
-            match self.await_head(&mut connection).await {
-                Ok(length) => {
-                    self.outcome.phases.first_byte = Some(std::time::Duration::from_nanos(
-                        services.ring.now_ns() - sent_ns,
-                    ));
-                    break length;
-                }
+        let length = loop {
+            match self.await_head(&mut connection, sent_ns, keen).await {
+                Ok(length) => break length,
                 Err(Failure::OriginClosed)
                     if connection.reused
                         && !connection.has_answer()
@@ -386,18 +419,28 @@ impl<C: Client> Run<'_, C> {
                         && replayable
                         && self.outcome.attempts == 1 =>
                 {
-                    services.stats.upstream(upstream).retried(Retry::StaleReuse);
+                    let (upstream, endpoint) = (connection.upstream, connection.endpoint);
+                    let stats = services.stats.upstream(upstream);
+                    stats.retried(Retry::StaleReuse);
                     // Its place among the endpoint's connections is needed for the fresh one.
                     drop(connection);
                     let acquired = services.pools.connect(upstream, endpoint).await?;
-                    services.stats.upstream(upstream).connects.increment();
+                    stats.connects.increment();
                     connection = acquired.connection;
                     self.exchange.response.reset();
+                    let head = self.outgoing(None).map_err(|_| Failure::Overloaded)?;
+                    self.send(&mut connection, head);
+                    sent_ns = services.ring.now_ns();
                 }
                 Err(failure) => return Err(failure),
             }
         };
-        self.pass_answer(route, connection, answered, upgrade).await
+        self.pass_answer(route, connection, length, sent_ns, upgrade)
+            .await
+    }
+
+    fn may_upgrade(&self, route: &Route) -> bool {
+        route.websocket && self.exchange.request.upgrade == Upgrade::Websocket
     }
 
     /// Fails before anything was sent: what follows the head stays the client's next bytes.
@@ -445,7 +488,7 @@ impl<C: Client> Run<'_, C> {
 
     /// Edits the head for the origin and writes it to `exchange.out`.
     #[allow(clippy::too_many_arguments, reason = "the parts of one head")]
-    fn write_head(
+    pub(super) fn write_head(
         &mut self,
         route: &Route,
         upstream: usize,
@@ -519,26 +562,28 @@ impl<C: Client> Run<'_, C> {
             })
     }
 
-    /// The head to send in a buffer: the request's own where it is at hand and takes it.
-    fn outgoing(&self, own: Option<Lease>) -> Result<Lease, Failure> {
+    /// The head in `out` in a buffer to be sent: the request's own where it is at hand and holds it. An error gives that
+    /// back as it was: no memory is left for another.
+    pub(super) fn outgoing(&self, own: Option<Lease>) -> Result<Lease, Option<Lease>> {
         let out = &self.exchange.out;
-        if let Some(mut lease) = own {
-            lease.clear();
-            if lease.append(out) {
-                return Ok(lease);
+        let mut lease = match own {
+            Some(mut own) if own.holds(out.len()) => {
+                own.clear();
+                own
             }
-        }
-        let mut lease = self
-            .services
-            .ring
-            .lease(out.len())
-            .ok_or(Failure::Overloaded)?;
+            own => self.services.ring.lease(out.len()).ok_or(own)?,
+        };
         lease.append(out);
         Ok(lease)
     }
 
     /// Waits for the final head, passing 1xx on and the request's body out meanwhile.
-    async fn await_head(&mut self, connection: &mut Connection) -> Result<usize, Failure> {
+    async fn await_head(
+        &mut self,
+        connection: &mut Connection,
+        sent_ns: u64,
+        keen: bool,
+    ) -> Result<usize, Failure> {
         let (ring, peer) = (&self.services.ring, self.peer);
         let patience = peer.patience;
         let (head_timeout_ms, expect_timeout_ms) =
@@ -551,12 +596,12 @@ impl<C: Client> Run<'_, C> {
             Upload::begin(ring, patience, self.client, connection)
         };
         let mut deadline_ms = match &upload {
-            Upload::Done => ring.now_ms() + head_timeout_ms,
+            Upload::Done => sent_ns / 1_000_000 + head_timeout_ms,
             Upload::Held => ring.now_ms() + expect_timeout_ms,
             Upload::Going(watch) => watch.next_ms(u64::MAX),
         };
         // Bytes behind an Upgrade request must be seen before its 101 is passed on.
-        let mut keen = !peer.first || self.exchange.request.upgrade != Upgrade::None;
+        let mut keen = keen || !peer.first || self.exchange.request.upgrade != Upgrade::None;
         let mut informed = 0;
         self.exchange.response.reset();
         loop {
@@ -654,60 +699,11 @@ impl<C: Client> Run<'_, C> {
         route: &Route,
         mut connection: Box<Connection>,
         length: usize,
+        sent_ns: u64,
         upgrade: bool,
     ) -> Result<(), Failure> {
-        let switched = self.exchange.response.status == 101;
-        if switched && !(upgrade && self.exchange.response.upgrade) {
-            return Err(Failure::UnaskedUpgrade);
-        }
-        if switched && self.client.stream().has_more() {
-            return Err(Failure::EarlyTunnelBytes);
-        }
-        let came = self.exchange.response.framing;
-        let lease = connection.take_head(length, came)?;
-        let has_trailers = {
-            use crate::message::Source;
-            let mut any = false;
-            connection.with_trailers(&mut |trailers| any = trailers.is_some());
-            any
-        };
-        let ended = crate::message::Source::is_ended(&*connection);
-        let response = &mut self.exchange.response;
-        let bytes = lease.bytes();
-        edit_response(response, &bytes[..length], edits(&route.response_headers));
-        if !response.has_date() {
-            self.services
-                .with_date(|date| response.fields.push_extra(b"date", date));
-        }
-        let old = self.exchange.request.version == Version::H10;
-        let framing = match came {
-            BodyFraming::UntilClose if !old => BodyFraming::Chunked,
-            BodyFraming::Chunked if old => BodyFraming::UntilClose,
-            other => other,
-        };
-        self.outcome.until_close = framing == BodyFraming::UntilClose;
-        let keep = !switched && framing != BodyFraming::UntilClose && self.may_keep_alive();
-        let protocol = if switched {
-            let protocol = self.exchange.response.upgrade_protocol(&bytes[..length]);
-            self.exchange.prefix.clear();
-            self.exchange.prefix.extend_from_slice(protocol);
-            ConnectionField::Upgrade(&self.exchange.prefix)
-        } else {
-            self.connection_field(keep)
-        };
-        self.outcome.status = self.exchange.response.status;
-        self.outcome.keep_alive = keep;
-        let last = ended && !has_trailers;
-        let respond = Respond {
-            framing,
-            connection: protocol,
-            last,
-        };
-        self.client
-            .respond(&self.exchange.response, lease, length, respond);
-        self.outcome.bytes = connection.body_bytes();
-        if switched {
-            self.outcome.keep_alive = false;
+        let last = self.pass_head(route, &mut connection, length, sent_ns, upgrade)?;
+        if self.outcome.status == 101 {
             let patience = self.peer.patience;
             let result = tunnel(
                 &self.services.ring,
@@ -736,15 +732,82 @@ impl<C: Client> Run<'_, C> {
             self.outcome.bytes = connection.body_bytes();
             moved?
         };
-        if !uploaded {
+        if uploaded {
+            self.release(connection);
+        } else {
             self.outcome.keep_alive = false;
             self.outcome.linger = true;
-        } else if self.exchange.response.keep_alive {
-            self.services
-                .pools
-                .put_back(connection, self.exchange.response.keep_alive_timeout);
         }
         Ok(())
+    }
+
+    /// Passes the final answer's head on, with what of its body came along. True: that was all.
+    pub(super) fn pass_head(
+        &mut self,
+        route: &Route,
+        connection: &mut Connection,
+        length: usize,
+        sent_ns: u64,
+        upgrade: bool,
+    ) -> Result<bool, Failure> {
+        let waited_ns = self.services.ring.now_ns() - sent_ns;
+        self.outcome.phases.first_byte = Some(std::time::Duration::from_nanos(waited_ns));
+        let switched = self.exchange.response.status == 101;
+        if switched && !(upgrade && self.exchange.response.upgrade) {
+            return Err(Failure::UnaskedUpgrade);
+        }
+        if switched && self.client.stream().has_more() {
+            return Err(Failure::EarlyTunnelBytes);
+        }
+        let came = self.exchange.response.framing;
+        let lease = connection.take_head(length, came)?;
+        let last = connection.is_whole();
+        let response = &mut self.exchange.response;
+        let bytes = lease.bytes();
+        edit_response(response, &bytes[..length], edits(&route.response_headers));
+        if !response.has_date() {
+            self.services
+                .with_date(|date| response.fields.push_extra(b"date", date));
+        }
+        let old = self.exchange.request.version == Version::H10;
+        let framing = match came {
+            BodyFraming::UntilClose if !old => BodyFraming::Chunked,
+            BodyFraming::Chunked if old => BodyFraming::UntilClose,
+            other => other,
+        };
+        self.outcome.until_close = framing == BodyFraming::UntilClose;
+        let keep = !switched && framing != BodyFraming::UntilClose && self.may_keep_alive();
+        let protocol = if switched {
+            let protocol = self.exchange.response.upgrade_protocol(&bytes[..length]);
+            self.exchange.prefix.clear();
+            self.exchange.prefix.extend_from_slice(protocol);
+            ConnectionField::Upgrade(&self.exchange.prefix)
+        } else {
+            self.connection_field(keep)
+        };
+        self.outcome.status = self.exchange.response.status;
+        self.outcome.keep_alive = keep;
+        let respond = Respond {
+            framing,
+            connection: protocol,
+            last,
+        };
+        self.client
+            .respond(&self.exchange.response, lease, length, respond);
+        self.outcome.bytes = connection.body_bytes();
+        if switched {
+            self.outcome.keep_alive = false;
+        }
+        Ok(last)
+    }
+
+    /// Puts a connection back whose exchange is over, where the origin keeps it.
+    pub(super) fn release(&mut self, connection: Box<Connection>) {
+        let response = &self.exchange.response;
+        if response.keep_alive {
+            let pools = &self.services.pools;
+            pools.put_back(connection, response.keep_alive_timeout);
+        }
     }
 }
 

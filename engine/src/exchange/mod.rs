@@ -2,6 +2,7 @@
 
 mod failure;
 mod forward;
+mod quick;
 mod record;
 mod relay;
 mod services;
@@ -10,6 +11,7 @@ mod watch;
 
 pub use failure::Failure;
 pub use forward::{Exchange, serve, text_of};
+pub use quick::{Pending, begin, complete, resume};
 pub use record::{Outcome, Remembered};
 pub use services::Services;
 

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 
+use super::Pending;
 use crate::observe::access_log::Writer;
 use crate::observe::{DateCache, RequestIds, WorkerStats};
 use crate::ring::{Ring, clock};
@@ -27,6 +28,9 @@ pub struct Services {
     pub ids: RefCell<RequestIds>,
     /// The Date field's text.
     pub date: RefCell<DateCache>,
+    /// Memory for requests that wait for their answers without a task.
+    #[allow(clippy::vec_box, reason = "moving the boxes is the point")]
+    pub spare: RefCell<Vec<Box<Pending>>>,
     /// The process is going down: answers carry Connection: close.
     pub draining: Cell<bool>,
 }

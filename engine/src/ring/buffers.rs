@@ -397,6 +397,11 @@ impl Lease {
         true
     }
 
+    /// Whether it has room for `bytes` once it is cleared.
+    pub fn holds(&self, bytes: usize) -> bool {
+        bytes <= (self.capacity as usize).saturating_sub(HEADROOM_BYTES)
+    }
+
     /// Empties it, keeping the usual headroom.
     pub fn clear(&mut self) {
         self.start = (HEADROOM_BYTES as u32).min(self.capacity);

@@ -91,6 +91,11 @@ impl Socket {
         })
     }
 
+    /// Whether the peer ended the stream, or either side of it failed.
+    pub fn has_ended(&self) -> bool {
+        self.with(|socket| socket.end.is_some() || socket.send_error.is_some())
+    }
+
     /// Puts bytes back in front of what has arrived.
     pub fn unread(&self, lease: Lease) {
         if !lease.is_empty() {
@@ -107,12 +112,14 @@ impl Socket {
     pub fn send(&self, lease: Lease) {
         let lease = self.ring.shared.buffers.relieve(lease);
         let mut state = self.ring.shared.state.borrow_mut();
+        let state = &mut *state;
         let Some(socket) = state.sockets.get(self.key) else {
             return;
         };
         if socket.send_error.is_some() || lease.is_empty() {
             return;
         }
+        socket.begin_flow(|| state.flows.pop());
         socket.flow().outbox.push(lease);
         state.start_send(self.key);
     }
@@ -165,6 +172,15 @@ impl Socket {
 
     /// Leaves the socket to itself: whatever arrives or ends is reported once, by `tag`.
     pub fn leave(&self, tag: u64) {
+        self.leave_to(tag, true);
+    }
+
+    /// As [`leave`](Self::leave), but nothing is armed for it: what is armed already is heard of.
+    pub fn leave_unarmed(&self, tag: u64) {
+        self.leave_to(tag, false);
+    }
+
+    fn leave_to(&self, tag: u64, arm: bool) {
         let mut state = self.ring.shared.state.borrow_mut();
         let Some(socket) = state.sockets.get(self.key) else {
             return;
@@ -173,7 +189,9 @@ impl Socket {
         if socket.has_arrived() || socket.end.is_some() {
             state.report(self.key);
         } else {
-            state.arm_receive(self.key);
+            if arm {
+                state.arm_receive(self.key);
+            }
             state.end_flow(self.key);
         }
     }
@@ -450,6 +468,11 @@ impl Timer {
     /// Ready once it has fired, until it is set or cleared.
     pub fn poll(&self, cx: &Context<'_>) -> Poll<()> {
         self.ring.shared.state.borrow_mut().wheel.poll(self.id, cx)
+    }
+
+    /// Whether it has fired and was not set since.
+    pub fn has_fired(&self) -> bool {
+        self.ring.shared.state.borrow_mut().wheel.has_fired(self.id)
     }
 
     /// Leaves the timer to itself: its firing is reported by `tag`.

@@ -72,6 +72,16 @@ impl Ring {
         });
     }
 
+    /// Calls `f` with its panics caught, counted and told as those of tasks are.
+    pub fn contain_call<T>(&self, f: impl FnOnce() -> T) -> Result<T, Panic> {
+        catch_unwind(AssertUnwindSafe(f)).map_err(|payload| {
+            if let Ok(mut state) = self.shared.state.try_borrow_mut() {
+                state.counters.panics += 1;
+            }
+            Panic(message(&*payload))
+        })
+    }
+
     /// Polls `future` inside this task with its panics caught: `Err` carries the panic's message.
     pub fn contain<F: Future>(&self, future: F) -> impl Future<Output = Result<F::Output, Panic>> {
         Contained {
@@ -100,14 +110,9 @@ impl<F: Future> Future for Contained<F> {
             (&this.ring, Pin::new_unchecked(&mut this.future))
         };
         ring.shared.polls.set(ring.shared.polls.get() + 1);
-        match catch_unwind(AssertUnwindSafe(|| future.poll(cx))) {
+        match ring.contain_call(|| future.poll(cx)) {
             Ok(poll) => poll.map(Ok),
-            Err(payload) => {
-                if let Ok(mut state) = ring.shared.state.try_borrow_mut() {
-                    state.counters.panics += 1;
-                }
-                Poll::Ready(Err(Panic(message(&*payload))))
-            }
+            Err(panic) => Poll::Ready(Err(panic)),
         }
     }
 }

@@ -137,6 +137,10 @@ impl Wheel {
         Poll::Pending
     }
 
+    pub(super) fn has_fired(&mut self, id: TimerId) -> bool {
+        self.entry(id).is_some_and(|entry| entry.fired)
+    }
+
     fn link(&mut self, index: u32, due: u64) {
         let filed = due.clamp(self.tick + 1, self.tick + BUCKETS as u64 - 1);
         let bucket = filed as usize % BUCKETS;

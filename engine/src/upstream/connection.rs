@@ -128,6 +128,32 @@ impl Connection {
         }
     }
 
+    /// Whether the body was read to its end and no trailers came with it.
+    pub fn is_whole(&self) -> bool {
+        self.reader.is_ended() && !self.reader.has_trailers()
+    }
+
+    /// Leaves the connection to itself until something of the answer comes, or its end: reported by `tag`.
+    pub fn await_answer(&self, tag: u64) {
+        self.stream.socket().leave(tag);
+    }
+
+    /// Looks after the connection again.
+    pub fn attend(&self) {
+        self.stream.socket().attend();
+    }
+
+    /// Whether a final head of `length` bytes and all of its body, framed so, are at hand, and nothing more.
+    pub fn has_whole_answer(&self, length: usize, framing: BodyFraming) -> bool {
+        let body = (self.stream.received().len() - length) as u64;
+        !self.stream.socket().has_arrived()
+            && match framing {
+                BodyFraming::None => body == 0,
+                BodyFraming::Length(whole) => body == whole,
+                BodyFraming::Chunked | BodyFraming::UntilClose => false,
+            }
+    }
+
     /// Whether anything of an answer has arrived.
     pub fn has_answer(&self) -> bool {
         self.stream.has_more()

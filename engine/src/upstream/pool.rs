@@ -103,6 +103,8 @@ struct Place {
 struct Pool {
     settings: Arc<Settings>,
     balance: RoundRobin,
+    /// An endpoint whose turn it was and that was given back: the next choice.
+    given_back: Option<usize>,
     addresses: Addresses,
     places: Vec<Place>,
 }
@@ -135,6 +137,7 @@ impl Pools {
                     Pool {
                         settings: Arc::clone(settings),
                         balance: RoundRobin::new(&weights, worker as u64),
+                        given_back: None,
                         addresses: Arc::clone(addresses),
                         places: limits
                             .iter()
@@ -197,11 +200,26 @@ impl Pools {
         let resolved = |index: usize| !addresses[index].is_empty();
         let untried = |index: usize| index >= 64 || tried & (1 << index) == 0;
         let reachable = |index: usize| places[index].passed_over_until_ms <= now_ms;
-        pool.balance
-            .next(|index| resolved(index) && untried(index) && reachable(index))
+        pool.given_back
+            .take()
+            .filter(|&index| resolved(index) && untried(index) && reachable(index))
+            .or_else(|| {
+                pool.balance
+                    .next(|index| resolved(index) && untried(index) && reachable(index))
+            })
             .or_else(|| pool.balance.next(|index| resolved(index) && untried(index)))
             .or_else(|| pool.balance.next(resolved))
             .ok_or(AcquireError::Unresolved)
+    }
+
+    /// A kept connection to the endpoint whose turn it is; where there is none, its turn it stays.
+    pub fn choose_idle(&self, upstream: usize) -> Option<Box<Connection>> {
+        let endpoint = self.choose(upstream, 0).ok()?;
+        let idle = self.take_idle(upstream, endpoint);
+        if idle.is_none() {
+            self.pools.borrow_mut()[upstream].given_back = Some(endpoint);
+        }
+        idle
     }
 
     /// A kept connection to an endpoint, the one used last.

@@ -26,6 +26,7 @@ const TICK_MS: u64 = 250;
 /// Top bytes of the tags by which unattended sockets and timers are known.
 const DOWNSTREAM: u64 = 1;
 const UPSTREAM: u64 = 2;
+const ANSWER: u64 = 3;
 
 /// What a worker is told while it runs.
 #[derive(Debug)]
@@ -141,6 +142,7 @@ impl Dispatch {
             match tag >> 56 {
                 DOWNSTREAM => downstream.unattended(tag),
                 UPSTREAM => services.pools.unattended(tag),
+                ANSWER => downstream.answered(tag),
                 _ => {}
             }
         }
@@ -197,9 +199,10 @@ async fn serve(
         log: RefCell::new(start.log),
         ids: RefCell::new(RequestIds::new(start.seed, start.index as u64)),
         date: RefCell::new(DateCache::default()),
+        spare: RefCell::default(),
         draining: Cell::new(false),
     });
-    let downstream = Downstream::new(Rc::clone(&services), DOWNSTREAM);
+    let downstream = Downstream::new(Rc::clone(&services), DOWNSTREAM, ANSWER);
     *dispatch.parts.borrow_mut() =
         Some((ring.clone(), Rc::clone(&downstream), Rc::clone(&services)));
     let accepting = Rc::new(Cell::new(start.listeners.len()));

@@ -1,0 +1,228 @@
+//! The short way of most exchanges: two calls and no task.
+//!
+//! A request that is all there and finds a kept connection is sent at once; an answer that comes in one piece is passed on
+//! at once. Between the two nothing is kept but a [`Pending`]. Whatever is not so simple goes on in a task: `serve` from
+//! the request, [`resume`] from the wait for the answer. Both ways take the same steps, those of `forward`.
+
+use std::task::{Context, Poll, Waker};
+
+use ringway_protocol::{BodyFraming, Method, Upgrade, Version};
+
+use super::forward::{Exchange, Run, WATCH_AFTER_MS};
+use super::record::{Outcome, Remembered};
+use super::{Client, Peer, Services};
+use crate::ring::Lease;
+use crate::route::{Action, Match};
+use crate::upstream::Connection;
+
+/// Spare ones kept; more are in use only while a crowd waits.
+const SPARE_KEPT: usize = 1024;
+
+/// A request that was sent whole and whose answer has not come.
+#[derive(Default)]
+pub struct Pending {
+    /// Its connection; `None` in a spare one.
+    connection: Option<Box<Connection>>,
+    /// Index of its route.
+    route: usize,
+    method: Method,
+    version: Version,
+    keep_alive: bool,
+    sent_ns: u64,
+    route_deadline_ms: u64,
+    /// As in [`Exchange`].
+    out: Vec<u8>,
+    remembered: Remembered,
+}
+
+/// Sends a request whose head takes `length` bytes of `lease`, if that takes no waiting; what comes of it is reported by
+/// `tag`, and the client's timer is set. Else nothing was done, and the lease is given back.
+pub fn begin<C: Client>(
+    services: &Services,
+    exchange: &mut Exchange,
+    client: &mut C,
+    lease: Lease,
+    length: usize,
+    peer: &Peer<'_>,
+    tag: u64,
+) -> Result<Box<Pending>, Lease> {
+    let request = &exchange.request;
+    let body = (lease.len() - length) as u64;
+    let whole = match request.framing {
+        BodyFraming::None => body == 0,
+        BodyFraming::Length(length) => {
+            body == length && (body == 0 || !request.expect_continue)
+        }
+        BodyFraming::Chunked | BodyFraming::UntilClose => false,
+    };
+    if !whole || request.upgrade != Upgrade::None {
+        return Err(lease);
+    }
+    let bytes = lease.bytes();
+    let (host, path) = (request.host_name(bytes), request.path(bytes));
+    let method = request.method_bytes(bytes);
+    let Match::Found(route) = services.table.find(host, path, method) else {
+        return Err(lease);
+    };
+    let Action::Forward {
+        upstream,
+        preserve_host,
+        rewrite,
+    } = &route.action
+    else {
+        return Err(lease);
+    };
+    let mut outcome = Outcome::default();
+    let mut run = Run::new(services, exchange, client, peer, &mut outcome);
+    let limit = run.body_limit(Some(route));
+    if limit > 0 && body > limit {
+        return Err(lease);
+    }
+    let Some(mut connection) = services.pools.choose_idle(*upstream) else {
+        return Err(lease);
+    };
+    run.client.begin_body(run.exchange.request.framing, limit);
+    run.name(bytes);
+    let endpoint = connection.endpoint;
+    let written = run.write_head(
+        route,
+        *upstream,
+        endpoint,
+        *preserve_host,
+        rewrite,
+        false,
+        &lease,
+        length,
+    );
+    let sent = match written {
+        Ok(()) => {
+            run.take_along(&lease, length);
+            run.outgoing(Some(lease))
+        }
+        Err(_) => Err(Some(lease)),
+    };
+    match sent {
+        Ok(head) => run.send(&mut connection, head),
+        Err(lease) => {
+            services.pools.put_back(connection, None);
+            return Err(lease.expect("it is the one passed in"));
+        }
+    }
+    let now_ms = services.ring.now_ms();
+    let route_deadline_ms = route
+        .timeout
+        .map_or(u64::MAX, |timeout| now_ms + timeout.as_millis() as u64);
+    let until_ms = route_deadline_ms.min(now_ms + connection.head_timeout_ms);
+    peer.timer.set(if peer.first {
+        until_ms.min(now_ms + WATCH_AFTER_MS)
+    } else {
+        until_ms
+    });
+    connection.await_answer(tag);
+    let mut pending = services.spare.borrow_mut().pop().unwrap_or_default();
+    pending.connection = Some(connection);
+    pending.route = route.index;
+    pending.method = exchange.request.method;
+    pending.version = exchange.request.version;
+    pending.keep_alive = exchange.request.keep_alive;
+    pending.sent_ns = services.ring.now_ns();
+    pending.route_deadline_ms = route_deadline_ms;
+    std::mem::swap(&mut pending.out, &mut exchange.out);
+    std::mem::swap(&mut pending.remembered, &mut exchange.remembered);
+    Ok(pending)
+}
+
+impl Pending {
+    /// The request's version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// Hands everything to a `Run` that goes on with it.
+    fn take_up<C: Client>(&mut self, run: &mut Run<'_, C>) -> Option<Box<Connection>> {
+        let connection = self.connection.take()?;
+        let exchange = &mut *run.exchange;
+        exchange.request.reset();
+        exchange.request.method = self.method;
+        exchange.request.version = self.version;
+        exchange.request.keep_alive = self.keep_alive;
+        std::mem::swap(&mut self.out, &mut exchange.out);
+        std::mem::swap(&mut self.remembered, &mut exchange.remembered);
+        run.client.begin_body(BodyFraming::None, 0);
+        run.route_deadline_ms = self.route_deadline_ms;
+        let outcome = &mut *run.outcome;
+        outcome.route = Some(self.route);
+        outcome.endpoint = Some((connection.upstream, connection.endpoint));
+        outcome.attempts = 1;
+        outcome.reused = Some(connection.reused);
+        outcome.phases.head_sent = Some(std::time::Duration::ZERO);
+        Some(connection)
+    }
+}
+
+/// Passes an answer on that is all there, if it is no longer than `bytes_max`. Else nothing was done, and [`resume`] goes on.
+pub fn complete<C: Client>(
+    services: &Services,
+    exchange: &mut Exchange,
+    client: &mut C,
+    mut pending: Box<Pending>,
+    peer: &Peer<'_>,
+    bytes_max: usize,
+) -> Result<Outcome, Box<Pending>> {
+    let Some(connection) = &mut pending.connection else {
+        return Err(pending);
+    };
+    connection.attend();
+    exchange.response.reset();
+    let cx = Context::from_waker(Waker::noop());
+    let response = &mut exchange.response;
+    let Poll::Ready(Ok(length)) = connection.poll_head(&cx, pending.method, response) else {
+        return Err(pending);
+    };
+    if response.status < 200
+        || !connection.has_whole_answer(length, response.framing)
+        || connection.received().len() > bytes_max
+    {
+        return Err(pending);
+    }
+    let (sent_ns, route) = (pending.sent_ns, &services.table.routes()[pending.route]);
+    let mut outcome = Outcome::default();
+    let mut run = Run::new(services, exchange, client, peer, &mut outcome);
+    let Some(mut connection) = pending.take_up(&mut run) else {
+        return Err(pending);
+    };
+    match run.pass_head(route, &mut connection, length, sent_ns, false) {
+        Ok(_) => run.release(connection),
+        Err(failure) => run.fail(failure),
+    }
+    give_back(services, pending);
+    Ok(outcome)
+}
+
+/// Goes on with what has waited for its answer so far.
+pub async fn resume<C: Client>(
+    services: &Services,
+    exchange: &mut Exchange,
+    client: &mut C,
+    mut pending: Box<Pending>,
+    peer: &Peer<'_>,
+) -> Outcome {
+    let mut outcome = Outcome::default();
+    let mut run = Run::new(services, exchange, client, peer, &mut outcome);
+    let (sent_ns, route) = (pending.sent_ns, &services.table.routes()[pending.route]);
+    if let Some(connection) = pending.take_up(&mut run) {
+        give_back(services, pending);
+        connection.attend();
+        if let Err(failure) = run.finish(route, connection, sent_ns, true).await {
+            run.fail(failure);
+        }
+    }
+    outcome
+}
+
+fn give_back(services: &Services, pending: Box<Pending>) {
+    let mut spare = services.spare.borrow_mut();
+    if spare.len() < SPARE_KEPT {
+        spare.push(pending);
+    }
+}
