@@ -72,33 +72,63 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 pub(crate) fn value_end(text: &[u8]) -> usize {
     let mut rest = text;
     loop {
+        // Most values are short; blocks are for the others.
+        let mut words = 4;
+        while let Some((word, after)) = rest.split_first_chunk::<8>() {
+            if let Some(at) = first_control(*word) {
+                if word[at] != b'\t' {
+                    return text.len() - rest.len() + at;
+                }
+                rest = &rest[at + 1..];
+                continue;
+            }
+            rest = after;
+            words -= 1;
+            if words == 0 {
+                break;
+            }
+        }
+        if words > 0 {
+            break;
+        }
         while let Some((block, after)) = rest.split_first_chunk::<16>() {
             if holds_control(block) {
                 break;
             }
             rest = after;
         }
-        while let Some((word, after)) = rest.split_first_chunk::<8>() {
-            if let Some(at) = first_control(*word) {
-                rest = &rest[at..];
-                break;
-            }
-            rest = after;
-        }
-        while let Some((&b, after)) = rest.split_first() {
-            if (b < 0x20 && b != b'\t') || b == 0x7f {
-                return text.len() - rest.len();
-            }
-            rest = after;
-            if b == b'\t' {
-                break;
-            }
-        }
-        if rest.is_empty() {
-            return text.len();
-        }
     }
+    let end = rest
+        .iter()
+        .position(|&b| (b < 0x20 && b != b'\t') || b == 0x7f);
+    text.len() - rest.len() + end.unwrap_or(rest.len())
 }
+
+/// Where the first of `text`'s bytes that is a colon lies, if it is among the first 24 and no control byte is before it.
+#[inline]
+pub(crate) fn near_colon(text: &[u8]) -> Option<usize> {
+    let mut rest = text;
+    for at in [0, 8, 16] {
+        let (word, after) = rest.split_first_chunk::<8>()?;
+        let x = u64::from_le_bytes(*word);
+        let colon = x ^ (ONES * b':' as u64);
+        let colons = colon.wrapping_sub(ONES) & !colon & HIGH;
+        let controls = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
+        if colons != 0 {
+            // Marks below the lowest colon are true ones.
+            let before = (colons & colons.wrapping_neg()) - 1;
+            return (controls & before == 0).then(|| at + (colons.trailing_zeros() / 8) as usize);
+        }
+        if controls != 0 {
+            return None;
+        }
+        rest = after;
+    }
+    None
+}
+
+const ONES: u64 = 0x0101_0101_0101_0101;
+const HIGH: u64 = 0x8080_8080_8080_8080;
 
 /// Whether any byte is below 0x20, or DEL. Without a branch, so that it becomes vector code.
 #[inline]
@@ -112,8 +142,6 @@ fn holds_control(block: &[u8; 16]) -> bool {
 /// and only the lowest is used.
 #[inline]
 fn first_control(word: [u8; 8]) -> Option<usize> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0x8080_8080_8080_8080;
     let x = u64::from_le_bytes(word);
     let del = x ^ (ONES * 0x7f);
     let marks = (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & HIGH;

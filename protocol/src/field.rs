@@ -145,7 +145,22 @@ const fn hash(name: &[u8]) -> usize {
     (name.len() + 6 * first + 11 * last) & 127
 }
 
+/// The one known name that a non-empty name of its length may be.
+#[inline]
+fn candidate(name: &[u8]) -> Option<(FieldId, &'static [u8])> {
+    let slot = SLOTS[hash(name)];
+    let (id, known) = KNOWN[usize::from(slot.checked_sub(1)?)];
+    (known.len() == name.len()).then_some((id, known))
+}
+
 impl FieldId {
+    /// The number of a non-empty name that has one. It has no control byte; then it is a token if it has a number.
+    #[inline]
+    pub(crate) fn known(name: &[u8]) -> Option<Self> {
+        let (id, known) = candidate(name)?;
+        same_name(name, known).then_some(id)
+    }
+
     /// The number of a name, in any case. The name is a token; of other bytes some are taken for
     /// one another (a control byte for a digit), so refuse those first.
     #[must_use]
@@ -154,16 +169,12 @@ impl FieldId {
         if name.is_empty() {
             return Self::Other;
         }
-        let slot = SLOTS[hash(name)];
-        if slot != 0 {
-            let (id, known) = KNOWN[slot as usize - 1];
-            if known.len() == name.len() {
-                if same_name(name, known) {
-                    return id;
-                }
-                if same_but_underscores(name, known) {
-                    return Self::Underscored;
-                }
+        if let Some((id, known)) = candidate(name) {
+            if same_name(name, known) {
+                return id;
+            }
+            if same_but_underscores(name, known) {
+                return Self::Underscored;
             }
         }
         if name[0] | 0x20 == b'x' {

@@ -149,6 +149,9 @@ impl Fields {
     /// The value of the kept field of that number when there is exactly one.
     #[must_use]
     pub fn only<'a>(&'a self, id: FieldId, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        if self.present & bit(id) == 0 {
+            return None;
+        }
         let mut found = self.kept().filter(|field| field.id == id);
         match (found.next(), found.next()) {
             (Some(field), None) => Some(self.value(field, bytes)),
@@ -179,35 +182,38 @@ impl Fields {
     /// Adds a field after the others. Name and value are valid (`valid_field_name`,
     /// `valid_field_value`): they are written as they are.
     pub fn push_extra(&mut self, name: &[u8], value: &[u8]) {
-        self.push_parts(FieldId::of(name), name, &[value]);
-    }
-
-    /// Adds a field whose value is put together from parts.
-    pub(crate) fn push_parts(&mut self, id: FieldId, name: &[u8], parts: &[&[u8]]) {
-        let start = self.begin_extra(name);
-        for part in parts {
-            self.extra.extend_from_slice(part);
-        }
-        self.end_extra(id, start);
-    }
-
-    /// Opens an added field: its value is then appended to `extra`, up to `end_extra`.
-    #[inline]
-    pub(crate) fn begin_extra(&mut self, name: &[u8]) -> (usize, usize) {
         let start = self.extra.len();
         self.extra.extend_from_slice(name);
         self.extra.extend_from_slice(b": ");
-        (start, start + name.len())
+        self.extra.extend_from_slice(value);
+        self.end_extra(FieldId::of(name), (start, start + name.len() + 2));
     }
 
-    /// Closes an added field.
+    /// Adds a field; `name` with colon and space.
     #[inline]
-    pub(crate) fn end_extra(&mut self, id: FieldId, (start, name_end): (usize, usize)) {
+    pub(crate) fn push_named<const N: usize>(&mut self, id: FieldId, name: &[u8; N], value: &[u8]) {
+        let at = self.begin_extra(name);
+        self.extra.extend_from_slice(value);
+        self.end_extra(id, at);
+    }
+
+    /// Opens an added field, `name` with colon and space: its value is then appended to `extra`,
+    /// up to `end_extra`.
+    #[inline]
+    pub(crate) fn begin_extra<const N: usize>(&mut self, name: &[u8; N]) -> (usize, usize) {
+        let start = self.extra.len();
+        self.extra.extend_from_slice(name);
+        (start, start + N)
+    }
+
+    /// Closes an added field, whose line and value begin where said.
+    #[inline]
+    pub(crate) fn end_extra(&mut self, id: FieldId, (start, value_at): (usize, usize)) {
         let end = self.extra.len();
         self.extra.extend_from_slice(b"\r\n");
         self.push(Field {
-            name: Span::new(start, name_end),
-            value: Span::new(name_end + 2, end),
+            name: Span::new(start, value_at - 2),
+            value: Span::new(value_at, end),
             id,
             keep: true,
             canonical: true,

@@ -24,7 +24,7 @@ pub(crate) fn add(fields: &mut Fields, bytes: &[u8], host: &[u8], forwarding: &F
     let ip = forwarding.client_text;
     let trusted = forwarding.trusted;
 
-    let line = fields.begin_extra(b"x-forwarded-for");
+    let line = fields.begin_extra(b"x-forwarded-for: ");
     if trusted {
         move_values(fields, FieldId::XForwardedFor, bytes);
     }
@@ -32,16 +32,16 @@ pub(crate) fn add(fields: &mut Fields, bytes: &[u8], host: &[u8], forwarding: &F
     fields.end_extra(FieldId::XForwardedFor, line);
 
     if !(trusted && fields.has(FieldId::XRealIp)) {
-        fields.push_parts(FieldId::XRealIp, b"x-real-ip", &[ip]);
+        fields.push_named(FieldId::XRealIp, b"x-real-ip: ", ip);
     }
     if !(host.is_empty() || trusted && fields.has(FieldId::XForwardedHost)) {
-        fields.push_parts(FieldId::XForwardedHost, b"x-forwarded-host", &[host]);
+        fields.push_named(FieldId::XForwardedHost, b"x-forwarded-host: ", host);
     }
     if !(trusted && fields.has(FieldId::XForwardedProto)) {
-        fields.push_parts(FieldId::XForwardedProto, b"x-forwarded-proto", &[proto]);
+        fields.push_named(FieldId::XForwardedProto, b"x-forwarded-proto: ", proto);
     }
 
-    let line = fields.begin_extra(b"forwarded");
+    let line = fields.begin_extra(b"forwarded: ");
     if trusted {
         move_values(fields, FieldId::Forwarded, bytes);
     }

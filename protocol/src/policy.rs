@@ -107,21 +107,17 @@ pub fn edit_request(
     match host {
         HostPolicy::Set(host) => {
             fields.remove_id(FieldId::Host);
-            fields.push_parts(FieldId::Host, b"host", &[host]);
+            fields.push_named(FieldId::Host, b"host: ", host);
         }
         HostPolicy::Preserve if !fields.has(FieldId::Host) => {
-            fields.push_parts(FieldId::Host, b"host", &[sent_host.of(bytes)]);
+            fields.push_named(FieldId::Host, b"host: ", sent_host.of(bytes));
         }
         HostPolicy::Preserve => {}
     }
     crate::forwarded::add(fields, bytes, sent_host.of(bytes), forwarding);
     if !forwarding.request_id.is_empty() {
         fields.remove_id(FieldId::RequestId);
-        fields.push_parts(
-            FieldId::RequestId,
-            b"x-request-id",
-            &[forwarding.request_id],
-        );
+        fields.push_named(FieldId::RequestId, b"x-request-id: ", forwarding.request_id);
     }
     add_via(fields, head.version);
     apply(fields, bytes, edits);
@@ -145,7 +141,7 @@ fn add_via(fields: &mut Fields, version: Version) {
         Version::H11 => b"1.1 ringway",
         Version::H10 => b"1.0 ringway",
     };
-    fields.push_parts(FieldId::Via, b"via", &[value]);
+    fields.push_named(FieldId::Via, b"via: ", value);
 }
 
 /// How often Via names this proxy.

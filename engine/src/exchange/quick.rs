@@ -50,9 +50,7 @@ pub fn begin<C: Client>(
     let body = (lease.len() - length) as u64;
     let whole = match request.framing {
         BodyFraming::None => body == 0,
-        BodyFraming::Length(length) => {
-            body == length && (body == 0 || !request.expect_continue)
-        }
+        BodyFraming::Length(length) => body == length && (body == 0 || !request.expect_continue),
         BodyFraming::Chunked | BodyFraming::UntilClose => false,
     };
     if !whole || request.upgrade != Upgrade::None {

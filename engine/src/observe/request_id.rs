@@ -38,18 +38,26 @@ impl RequestIds {
     pub fn write(&mut self, text: &mut [u8; 32]) {
         self.count = self.count.wrapping_add(STEP);
         self.stream = self.stream.wrapping_add(0xd134_2543_de82_ef95);
-        let id = u128::from(mix(self.count)) << 64
-            | u128::from(mix(self.stream ^ self.count.rotate_left(32)));
-        for (pair, byte) in text.chunks_exact_mut(2).zip(id.to_be_bytes()) {
-            pair[0] = hex(byte >> 4);
-            pair[1] = hex(byte & 15);
+        let halves = [
+            mix(self.count),
+            mix(self.stream ^ self.count.rotate_left(32)),
+        ];
+        for (digits, half) in text.chunks_exact_mut(16).zip(halves) {
+            digits[..8].copy_from_slice(&hex((half >> 32) as u32));
+            digits[8..].copy_from_slice(&hex(half as u32));
         }
     }
 }
 
+/// Eight lower-case digits, all of them at once: one in each byte of a word.
 #[inline]
-fn hex(nibble: u8) -> u8 {
-    b"0123456789abcdef"[usize::from(nibble & 15)]
+fn hex(value: u32) -> [u8; 8] {
+    let x = u64::from(value);
+    let x = (x | x << 16) & 0x0000_ffff_0000_ffff;
+    let x = (x | x << 8) & 0x00ff_00ff_00ff_00ff;
+    let x = (x | x << 4) & 0x0f0f_0f0f_0f0f_0f0f;
+    let letters = ((x + 0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+    (x + 0x3030_3030_3030_3030 + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 /// splitmix64's finaliser: a bijection whose every output bit depends on every input bit.
@@ -73,6 +81,13 @@ mod tests {
             id.iter()
                 .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         );
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for value in [0, 1, 0x0123_4567, 0x89ab_cdef, 0x9a9a_a9a9, u32::MAX] {
+            assert_eq!(hex(value), *format!("{value:08x}").as_bytes());
+        }
     }
 
     #[test]

@@ -255,6 +255,7 @@ impl Buffers {
     }
 
     /// `lease`, or a copy of it in the pool where its ring runs low: what is to be sent may stay long.
+    #[inline]
     pub(super) fn relieve(self: &Rc<Self>, lease: Lease) -> Lease {
         if let Home::Ring { group, .. } = lease.home {
             let ring = self.ring(group);

@@ -121,7 +121,9 @@ impl Socket {
         }
         socket.begin_flow(|| state.flows.pop());
         socket.flow().outbox.push(lease);
-        state.start_send(self.key);
+        if socket.may_send() {
+            state.to_send.push(self.key);
+        }
     }
 
     /// Bytes queued that the kernel has not taken.
@@ -188,11 +190,13 @@ impl Socket {
         socket.leave(tag);
         if socket.has_arrived() || socket.end.is_some() {
             state.report(self.key);
-        } else {
-            if arm {
-                state.arm_receive(self.key);
-            }
-            state.end_flow(self.key);
+            return;
+        }
+        let idle = socket.receive == Receive::Idle;
+        let flow = socket.end_flow();
+        state.keep_flow(flow);
+        if arm && idle {
+            state.arm_receive(self.key);
         }
     }
 

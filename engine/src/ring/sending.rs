@@ -19,12 +19,9 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        let flow = socket.flow();
-        if flow.queued || flow.send_in_flight() || flow.outbox.is_empty() {
-            return;
+        if socket.may_send() {
+            self.to_send.push(key);
         }
-        flow.queued = true;
-        self.to_send.push(key);
     }
 
     /// Submits what this round's tasks queued.
@@ -113,16 +110,21 @@ impl State {
     /// Those of which no failure came with the submission are done (`MSG_DONTWAIT` never leaves one pending).
     pub(super) fn settle_quiet(&mut self, mut submitted: Vec<(Key, u32)>) {
         for (key, serial) in submitted.drain(..) {
-            if let Some(socket) = self.sockets.get(key)
-                && let Some(flow) = socket.any_flow()
-                && flow.quiet == serial
-            {
-                let bytes = flow.sending_bytes as i32;
-                if socket.last == Last::Linked {
-                    socket.fd = CLOSED;
-                }
-                self.sent(key, bytes);
+            let Some(socket) = self.sockets.get(key) else {
+                continue;
+            };
+            if socket.any_flow().is_none_or(|flow| flow.quiet != serial) {
+                continue;
             }
+            if let Some(flow) = socket.settle() {
+                self.keep_flow(flow);
+                continue;
+            }
+            let bytes = socket.flow().sending_bytes as i32;
+            if socket.last == Last::Linked {
+                socket.fd = CLOSED;
+            }
+            self.sent(key, bytes);
         }
         // Its space is used again.
         submitted.append(&mut self.quiet);

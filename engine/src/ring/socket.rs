@@ -277,14 +277,44 @@ impl Entry {
         self.any_flow().is_some_and(Flow::send_in_flight)
     }
 
+    /// Ends a send of one buffer that went out whole, where nothing and nobody waits for that: the flow is given up where it
+    /// is over. `None`, and nothing done, where there is more to it.
+    pub(super) fn settle(&mut self) -> Option<Option<Box<Flow>>> {
+        let plain = self.last == Last::No && !self.closing && self.send_error.is_none();
+        let flow = self.flow.as_mut()?;
+        if !plain
+            || flow.send_waker.is_some()
+            || !flow.outbox.is_empty()
+            || !matches!(flow.sending, Sending::One(_))
+        {
+            return None;
+        }
+        self.sent_total += flow.sending_bytes as u64;
+        flow.quiet = 0;
+        flow.sending_bytes = 0;
+        flow.sending = Sending::Nothing;
+        Some(self.end_flow())
+    }
+
+    /// Whether its next send is to go with this round's submission; then it counts as queued.
+    pub(super) fn may_send(&mut self) -> bool {
+        let flow = self.flow();
+        if flow.queued || flow.send_in_flight() || flow.outbox.is_empty() {
+            return false;
+        }
+        flow.queued = true;
+        true
+    }
+
     /// Nobody looks after it from now on; what happens is reported by `tag`, which is not 0.
     pub(super) fn leave(&mut self, tag: u64) {
         debug_assert!(tag != 0);
         self.unattended = NonZeroU64::new(tag);
         self.reported = false;
-        let flow = self.flow();
-        flow.receive_waker = None;
-        flow.send_waker = None;
+        if let Some(flow) = &mut self.flow {
+            flow.receive_waker = None;
+            flow.send_waker = None;
+        }
     }
 
     pub(super) fn wake_receiver(&self) {

@@ -106,6 +106,14 @@ impl Progress {
             return Ok(self.incomplete(bytes, limits)?.is_some());
         }
         loop {
+            if let Some((field, end)) = plain_line(bytes, self.at) {
+                self.next_line(end, limits)?;
+                if fields.list.len() >= limits.fields {
+                    return Err(LineError::TooManyFields);
+                }
+                fields.push(field);
+                continue;
+            }
             match field_line(bytes, self.at)? {
                 Line::Field(field, end) => {
                     self.next_line(end, limits)?;
@@ -154,6 +162,41 @@ enum Line {
     Field(Field, usize),
     Empty(usize),
     Incomplete,
+}
+
+/// The line at `at` and where it ends, if it is a field written the usual way, by far the most: a known name or a token of
+/// up to 24 bytes, a colon, a space, a value without tabs or spaces around, CRLF. Any other, good or bad, is for `field_line`.
+#[inline]
+fn plain_line(bytes: &[u8], at: usize) -> Option<(Field, usize)> {
+    let line = &bytes[at..];
+    let name_len = bytes::near_colon(line)?;
+    let name = line.get(..name_len).filter(|name| !name.is_empty())?;
+    let id = match FieldId::known(name) {
+        Some(id) => id,
+        None if bytes::is_token(name) => FieldId::of(name),
+        None => return None,
+    };
+    let [b':', b' ', rest @ ..] = &line[name_len..] else {
+        return None;
+    };
+    let value_len = bytes::value_end(rest);
+    let value = &rest[..value_len];
+    let [b'\r', b'\n', ..] = &rest[value_len..] else {
+        return None;
+    };
+    if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = value {
+        return None;
+    }
+    let value_at = at + name_len + 2;
+    let field = Field {
+        name: Span::new(at, at + name_len),
+        value: Span::new(value_at, value_at + value_len),
+        id,
+        keep: !id.is_connection_specific(),
+        canonical: true,
+        source: Source::Wire,
+    };
+    Some((field, value_at + value_len + 2))
 }
 
 /// The line at `at`: a field and where its line ends, the empty line, or not enough of it.
