@@ -10,10 +10,13 @@ use std::task::{Poll, Waker};
 use super::connection::Connection;
 use super::session::{FLUSH_LOOK_MS, Session, serve};
 use crate::exchange::Services;
-use crate::ring::{Group, Panic, clock};
+use crate::ring::{Group, Panic, clock, prefetch};
 
 /// Driver tasks kept waiting for work, whether any comes or not.
 const WAITING_KEPT: usize = 64;
+
+/// Levels of [`Downstream::foresee`].
+pub const FORESEEN: usize = 4;
 
 /// All client connections of one worker.
 pub struct Downstream {
@@ -147,6 +150,30 @@ impl Downstream {
         connection.parting = true;
         idle.put(index, connection);
         None
+    }
+
+    /// Something is about to be said of the connection `tag` names: has what it lies in at hand by then. One level of
+    /// pointers for each call, from 0 to `FORESEEN - 1`, each wants what the one before asked for.
+    pub fn foresee(&self, tag: u64, level: usize) {
+        let idle = self.idle.borrow();
+        let Some(slot) = idle.slots.get(tag as u32 as usize) else {
+            return;
+        };
+        if level == 0 {
+            return prefetch(slot);
+        }
+        let Some(connection) = &slot.1 else { return };
+        match (level, &connection.pending) {
+            (1, _) => prefetch(&**connection),
+            (2, pending) => {
+                connection.timer.prefetch();
+                if let Some(pending) = pending {
+                    prefetch(&**pending);
+                }
+            }
+            (_, Some(pending)) => pending.prefetch(),
+            (_, None) => {}
+        }
     }
 
     /// Something happened to a connection without a task: bytes, its end, or its time is up.

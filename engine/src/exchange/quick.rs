@@ -11,7 +11,7 @@ use ringway_protocol::{BodyFraming, Method, Upgrade, Version};
 use super::forward::{Exchange, Run, WATCH_AFTER_MS};
 use super::record::{Outcome, Remembered};
 use super::{Client, Peer, Services};
-use crate::ring::Lease;
+use crate::ring::{Lease, prefetch};
 use crate::route::{Action, Match};
 use crate::upstream::Connection;
 
@@ -131,6 +131,13 @@ pub fn begin<C: Client>(
 }
 
 impl Pending {
+    /// Has its connection at hand when the answer is passed on.
+    pub fn prefetch(&self) {
+        if let Some(connection) = &self.connection {
+            prefetch(&**connection);
+        }
+    }
+
     /// The request's version.
     pub fn version(&self) -> Version {
         self.version

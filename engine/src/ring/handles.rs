@@ -474,6 +474,11 @@ impl Timer {
         self.ring.shared.state.borrow_mut().wheel.poll(self.id, cx)
     }
 
+    /// Has it at hand when it is used next.
+    pub fn prefetch(&self) {
+        self.ring.shared.state.borrow().wheel.prefetch(self.id);
+    }
+
     /// Whether it has fired and was not set since.
     pub fn has_fired(&self) -> bool {
         self.ring.shared.state.borrow_mut().wheel.has_fired(self.id)

@@ -137,6 +137,12 @@ impl Wheel {
         Poll::Pending
     }
 
+    pub(super) fn prefetch(&self, id: TimerId) {
+        if let Some(entry) = self.entries.get(id.index as usize) {
+            super::prefetch(entry);
+        }
+    }
+
     pub(super) fn has_fired(&mut self, id: TimerId) -> bool {
         self.entry(id).is_some_and(|entry| entry.fired)
     }

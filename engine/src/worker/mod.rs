@@ -11,7 +11,7 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::downstream::{Downstream, Shared};
+use crate::downstream::{Downstream, FORESEEN, Shared};
 use crate::exchange::Services;
 use crate::listen::accept_all;
 use crate::observe::access_log::Writer;
@@ -119,6 +119,9 @@ impl Worker {
     }
 }
 
+/// How many reports ahead each level of memory is asked for.
+const AHEAD: usize = 2;
+
 /// Whom it hands to.
 type Parts = (Ring, Rc<Downstream>, Rc<Services>);
 
@@ -138,7 +141,15 @@ impl Dispatch {
         };
         let mut tags = self.tags.borrow_mut();
         ring.take_unattended(&mut tags);
-        for tag in tags.drain(..) {
+        for at in 0..tags.len() {
+            for level in 0..FORESEEN {
+                if let Some(&tag) = tags.get(at + AHEAD * (FORESEEN - level))
+                    && tag >> 56 != UPSTREAM
+                {
+                    downstream.foresee(tag, level);
+                }
+            }
+            let tag = tags[at];
             match tag >> 56 {
                 DOWNSTREAM => downstream.unattended(tag),
                 UPSTREAM => services.pools.unattended(tag),
