@@ -167,6 +167,7 @@ impl Downstream {
             (1, _) => prefetch(&**connection),
             (2, pending) => {
                 connection.timer.prefetch();
+                connection.stream.socket().prefetch();
                 if let Some(pending) = pending {
                     prefetch(&**pending);
                 }

@@ -37,6 +37,12 @@ impl Socket {
         }
     }
 
+    /// Has it at hand when it is used next.
+    pub fn prefetch(&self) {
+        let state = self.ring.shared.state.borrow();
+        state.sockets.prefetch(self.key.index);
+    }
+
     pub(super) fn with<T>(&self, f: impl FnOnce(&mut Entry) -> T) -> T {
         let mut state = self.ring.shared.state.borrow_mut();
         f(state

@@ -24,6 +24,9 @@ use super::socket::{Entry, Flow, Gather};
 use super::splicing::Pipes;
 use super::timer::Wheel;
 
+/// Completions taken at a time: their sockets' memory is asked for together.
+const BATCH: usize = 32;
+
 /// What an operation's user data says: kind in the top byte, then 24 bits of generation, then the slot's index.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
@@ -88,6 +91,8 @@ pub(super) struct State {
     /// Kept for the next sockets on which something is under way.
     #[allow(clippy::vec_box, reason = "moving the boxes is the point")]
     pub(super) flows: Vec<Box<Flow>>,
+    /// Completions taken out of the queue: user data, result, flags.
+    pub(super) batch: Vec<(u64, i32, u32)>,
     /// Sockets whose next send goes with this round's submission.
     pub(super) to_send: Vec<Key>,
 }
@@ -153,6 +158,7 @@ impl Ring {
                     quiet: Vec::new(),
                     quiet_serial: 0,
                     flows: Vec::new(),
+                    batch: Vec::with_capacity(BATCH),
                     to_send: Vec::new(),
                 }),
                 buffers: Buffers::new(small, large),
@@ -348,19 +354,29 @@ impl State {
     pub(super) fn reap(&mut self, buffers: &Rc<Buffers>) {
         let overflow = u64::from(self.uring.completion().overflow());
         self.counters.overflows = self.counters.overflows.max(overflow);
+        let mut batch = std::mem::take(&mut self.batch);
         loop {
-            let Some(entry) = self.uring.completion().next() else {
+            let completed = self.uring.completion().take(BATCH);
+            batch.extend(completed.map(|entry| (entry.user_data(), entry.result(), entry.flags())));
+            if batch.is_empty() {
                 break;
-            };
-            self.counters.completions += 1;
-            let (data, result, flags) = (entry.user_data(), entry.result(), entry.flags());
-            let key = key_of(data);
-            match (data >> 56) as u8 {
-                kind if kind == Kind::Receive as u8 => self.received(key, result, flags, buffers),
-                kind if kind == Kind::Send as u8 => self.sent(key, result),
-                kind if kind == Kind::Operation as u8 => self.completed(key, result),
-                _ => {}
+            }
+            self.counters.completions += batch.len() as u64;
+            for &(data, ..) in &batch {
+                self.sockets.prefetch(key_of(data).index);
+            }
+            for (data, result, flags) in batch.drain(..) {
+                let key = key_of(data);
+                match (data >> 56) as u8 {
+                    kind if kind == Kind::Receive as u8 => {
+                        self.received(key, result, flags, buffers);
+                    }
+                    kind if kind == Kind::Send as u8 => self.sent(key, result),
+                    kind if kind == Kind::Operation as u8 => self.completed(key, result),
+                    _ => {}
+                }
             }
         }
+        self.batch = batch;
     }
 }

@@ -48,6 +48,12 @@ impl<T> Slots<T> {
         }
     }
 
+    pub(super) fn prefetch(&self, index: u32) {
+        if let Some(slot) = self.slots.get(index as usize) {
+            super::prefetch(slot);
+        }
+    }
+
     pub(super) fn get(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
         if slot.generation == key.generation {

@@ -128,6 +128,11 @@ impl Connection {
         }
     }
 
+    /// Has its socket at hand when it is used next; the connection itself is.
+    pub(super) fn prefetch(&self) {
+        self.stream.socket().prefetch();
+    }
+
     /// Whether the body was read to its end and no trailers came with it.
     pub fn is_whole(&self) -> bool {
         self.reader.is_ended() && !self.reader.has_trailers()

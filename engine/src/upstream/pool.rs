@@ -15,7 +15,7 @@ use super::balance::RoundRobin;
 use super::connection::Connection;
 use super::resolve::Addresses;
 use super::settings::{Endpoint, Settings};
-use crate::ring::{Connect, Group, Ring, Socket, Timer};
+use crate::ring::{Connect, Group, Ring, Socket, Timer, prefetch};
 use crate::transport::Stream;
 
 /// How long an endpoint that could not be reached is passed over while others are there.
@@ -236,6 +236,11 @@ impl Pools {
             return None;
         }
         while let Some(mut connection) = place.idle.pop() {
+            // A round's requests come one after the other.
+            if let [.., second, next] = &*place.idle {
+                prefetch(&**second);
+                next.prefetch();
+            }
             connection.stream().socket().attend();
             if connection.stream().socket().is_stale()
                 || now_ms >= connection.idle_since_ms + connection.idle_for_ms
