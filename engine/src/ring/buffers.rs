@@ -13,8 +13,8 @@ use std::sync::atomic::{AtomicU16, Ordering};
 use io_uring::types::BufRingEntry;
 
 use super::limits::{
-    HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, RING_DRY_MS, RING_GROWTH, RING_RESERVE,
-    TAILROOM_BYTES,
+    HEADROOM_BYTES, POOL_BYTES_MAX, POOL_KEPT_BYTES, RING_BUFFERS_MIN, RING_DRY_MS, RING_GROWTH,
+    RING_RESERVE, TAILROOM_BYTES, WINDOW_ROUNDS,
 };
 
 /// Which provided-buffer ring a receive takes from.
@@ -38,7 +38,14 @@ pub(super) struct BufferRing {
     tail: Cell<u16>,
     /// Buffers the kernel holds.
     available: Cell<u16>,
-    /// Buffers in use: those below this index, but for the spare ones.
+    /// Buffers it is to hold at each round's start: twice what a round took lately. It takes the one it has had longest,
+    /// which is the coldest, so that fewer are better.
+    wanted: Cell<u16>,
+    /// Taken this round, the most in a round of this window, and the window's rounds so far.
+    taken: Cell<u16>,
+    most: Cell<u16>,
+    rounds: Cell<u16>,
+    /// Buffers there are: those below this index. The spare ones are with neither side, the one used last on top.
     grown: Cell<u16>,
     spare: RefCell<Vec<u16>>,
     /// Since when a receive waits and no buffer is there, in ms.
@@ -76,8 +83,12 @@ impl BufferRing {
             stride,
             tail: Cell::new(0),
             available: Cell::new(0),
+            wanted: Cell::new(count),
+            taken: Cell::new(0),
+            most: Cell::new(0),
+            rounds: Cell::new(0),
             grown: Cell::new(count),
-            spare: RefCell::default(),
+            spare: RefCell::new(Vec::with_capacity(usize::from(places))),
             dry_since_ms: Cell::new(None),
         };
         for index in 0..count {
@@ -108,13 +119,39 @@ impl BufferRing {
         }
     }
 
-    /// Takes buffer `index` back: to the kernel, or aside where the ring grew and need not have.
+    /// Takes buffer `index` back: to the kernel, or aside where that has what it needs.
     fn take_back(&self, index: u16) {
-        if index >= self.base && self.available.get() >= self.base / 2 {
+        if self.available.get() >= self.wanted.get() {
             self.spare.borrow_mut().push(index);
         } else {
             self.give(index);
         }
+    }
+
+    /// Before a round: has the kernel hold what it may need.
+    pub(super) fn fill(&self) {
+        let (taken, rounds) = (self.taken.take(), self.rounds.get() + 1);
+        self.most.set(self.most.get().max(taken));
+        if rounds == WINDOW_ROUNDS || self.most.get() > self.wanted.get() / 2 {
+            self.rounds.set(0);
+            let most = self.most.take().max(RING_BUFFERS_MIN / 2);
+            self.wanted.set((most * 2).min(self.base));
+        } else {
+            self.rounds.set(rounds);
+        }
+        while self.available.get() < self.wanted.get() {
+            let Some(index) = self.spare.borrow_mut().pop() else {
+                return;
+            };
+            self.give(index);
+        }
+    }
+
+    /// A receive found no buffer.
+    pub(super) fn missed(&self) {
+        self.wanted.set(self.base);
+        self.rounds.set(0);
+        self.most.set(self.base / 2);
     }
 
     /// A receive waits. Grows the ring once it has been dry for a while, so that readers who hold what there is do not
@@ -153,6 +190,13 @@ impl BufferRing {
     /// The kernel's idea of how many buffers it can fill.
     pub(super) fn available(&self) -> u16 {
         self.available.get()
+    }
+
+    /// Whether hardly any is left and there will not be more.
+    fn runs_low(&self) -> bool {
+        self.grown.get() == self.places
+            && usize::from(self.available.get()) + self.spare.borrow().len()
+                < usize::from(self.base / RING_RESERVE)
     }
 }
 
@@ -200,6 +244,13 @@ impl Buffers {
         })
     }
 
+    /// Before a round: has the kernel hold what it may need of each group.
+    pub(super) fn fill(&self) {
+        for ring in &self.rings {
+            ring.fill();
+        }
+    }
+
     pub(super) fn ring(&self, group: Group) -> &BufferRing {
         &self.rings[group as usize]
     }
@@ -208,6 +259,7 @@ impl Buffers {
     pub(super) fn filled(self: &Rc<Self>, group: Group, index: u16, filled: usize) -> Lease {
         let ring = self.ring(group);
         ring.available.set(ring.available.get() - 1);
+        ring.taken.set(ring.taken.get() + 1);
         assert!(
             index < ring.grown.get() && filled <= ring.stride - HEADROOM_BYTES - TAILROOM_BYTES
         );
@@ -257,16 +309,13 @@ impl Buffers {
     /// `lease`, or a copy of it in the pool where its ring runs low: what is to be sent may stay long.
     #[inline]
     pub(super) fn relieve(self: &Rc<Self>, lease: Lease) -> Lease {
-        if let Home::Ring { group, .. } = lease.home {
-            let ring = self.ring(group);
-            if ring.grown.get() == ring.places
-                && ring.available.get() < ring.base / RING_RESERVE
+        if let Home::Ring { group, .. } = lease.home
+            && self.ring(group).runs_low()
                 && let Some(mut copy) = self.lease(lease.len())
             {
                 copy.append(lease.bytes());
                 return copy;
             }
-        }
         lease
     }
 

@@ -25,6 +25,12 @@ pub const LARGE_BYTES: usize = 32 * 1024;
 /// Large buffers given to the kernel, per reactor: as many as small ones, for the same reason.
 pub(super) const LARGE_COUNT: u16 = 128;
 
+/// Buffers the kernel holds of each group at the least; more where a round takes more.
+pub(super) const RING_BUFFERS_MIN: u16 = 16;
+
+/// Rounds over which it is looked how many a round takes.
+pub(super) const WINDOW_ROUNDS: u16 = 256;
+
 /// How many times its first number of buffers a ring may grow to, where slow readers hold what it has.
 pub(super) const RING_GROWTH: u16 = 8;
 

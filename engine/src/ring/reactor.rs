@@ -256,6 +256,7 @@ impl Ring {
         }
         let mut state = self.shared.state.borrow_mut();
         let state = &mut *state;
+        self.shared.buffers.fill();
         let hungry = state.feed_starved(&self.shared.buffers, self.now_ms());
         state.push_sends();
         let block = block && !hungry && state.unattended.is_empty() && !state.quiet_awaited();

@@ -82,6 +82,7 @@ impl State {
                 self.counters.buffer_exhausted += 1;
                 socket.receive = Receive::Starved;
                 let group = socket.group;
+                buffers.ring(group).missed();
                 self.starved[group as usize].push_back(key);
                 if socket.closing {
                     socket.receive = Receive::Idle;
