@@ -311,11 +311,11 @@ impl Buffers {
     pub(super) fn relieve(self: &Rc<Self>, lease: Lease) -> Lease {
         if let Home::Ring { group, .. } = lease.home
             && self.ring(group).runs_low()
-                && let Some(mut copy) = self.lease(lease.len())
-            {
-                copy.append(lease.bytes());
-                return copy;
-            }
+            && let Some(mut copy) = self.lease(lease.len())
+        {
+            copy.append(lease.bytes());
+            return copy;
+        }
         lease
     }
 

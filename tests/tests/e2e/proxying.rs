@@ -2,6 +2,7 @@
 
 mod bodies;
 mod continuation;
+mod kept;
 mod splicing;
 mod upgrade;
 mod versions;
