@@ -268,3 +268,49 @@ fn no_line_end(rest: &[u8]) -> Result<Line, LineError> {
         _ => Err(LineError::BadValue),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whatever byte stands anywhere in a line, the short way says what the long way says, or nothing.
+    #[test]
+    fn a_line_written_the_usual_way_reads_the_same_both_ways() {
+        let mut taken = 0;
+        for line in [
+            &b"Host: a\r\nx"[..],
+            b"user-agent: some agent/1.0\r\n\r\n",
+            b"X-Forwarded-For: 10.0.0.1\r\n",
+            b"x-own-name-of-24-bytes-ab:  v\r\n",
+            b"Date: \t\r\nAccept: */*\r\n",
+        ] {
+            for at in 0..line.len() {
+                for byte in 0..=255 {
+                    let mut line = line.to_vec();
+                    line[at] = byte;
+                    let Some((plain, end)) = plain_line(&line, 0) else {
+                        continue;
+                    };
+                    taken += 1;
+                    let Ok(Line::Field(field, same_end)) = field_line(&line, 0) else {
+                        panic!("{} is no field", line.escape_ascii());
+                    };
+                    let parts = |field: &Field| {
+                        let Field {
+                            name,
+                            value,
+                            id,
+                            keep,
+                            canonical,
+                            source,
+                        } = *field;
+                        (name, value, id, keep, canonical, source)
+                    };
+                    assert_eq!(parts(&plain), parts(&field), "{}", line.escape_ascii());
+                    assert_eq!(end, same_end);
+                }
+            }
+        }
+        assert!(taken > 1000, "{taken}");
+    }
+}
