@@ -101,8 +101,8 @@ impl Drop for Guard {
     }
 }
 
-/// Longest text of an IP address.
-const IP_TEXT_BYTES: usize = 45;
+/// Longest text of an IP address: eight groups of four digits, and the colons between.
+const IP_TEXT_BYTES: usize = 39;
 
 /// One client's connection.
 pub struct Connection {
@@ -117,7 +117,7 @@ pub struct Connection {
     /// The request that was sent and waits for its answer without a task.
     pub(super) pending: Option<Box<Pending>>,
     /// Requests served so far.
-    pub(super) requests: u64,
+    pub(super) requests: u32,
     pub(super) shared: Arc<Shared>,
     _guard: Guard,
 }
@@ -174,7 +174,7 @@ impl Connection {
             trusted: self.trusted,
             timer: &self.timer,
             first: self.requests == 1,
-            last: limit > 0 && self.requests >= limit,
+            last: limit > 0 && u64::from(self.requests) >= limit,
             patience: self.shared.patience(),
         };
         (&mut self.stream, peer)

@@ -80,7 +80,7 @@ pub(super) async fn serve(
             };
             session.keep(services, &lease);
             in_flight = InFlight::begin(services);
-            connection.requests += 1;
+            connection.requests = connection.requests.saturating_add(1);
             let (stream, peer) = connection.parts();
             let Session { exchange, h1 } = session;
             let version = exchange.request.version;
@@ -173,7 +173,7 @@ impl Session {
         };
         self.keep(services, &lease);
         let in_flight = InFlight::begin(services);
-        connection.requests += 1;
+        connection.requests = connection.requests.saturating_add(1);
         let (stream, peer) = connection.parts();
         let version = self.exchange.request.version;
         let mut client = H1Client {
