@@ -235,6 +235,8 @@ pub struct Peer {
 impl Peer {
     /// A build of `kind` at `path`. It is run once to learn its version.
     pub fn new(kind: &'static Kind, path: PathBuf) -> io::Result<Self> {
+        // It is started in a directory of its own.
+        let path = std::path::absolute(path)?;
         let output = Command::new(&path)
             .arg(kind.version)
             .stdin(Stdio::null())
@@ -456,6 +458,17 @@ pub fn on_path(binary: &str) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_build_is_found_from_any_directory() {
+        let program = std::env::current_exe().unwrap();
+        let here = std::env::current_dir().unwrap();
+        let up = "../".repeat(here.components().count());
+        let relative = Path::new(&up).join(program.strip_prefix("/").unwrap());
+        let peer = Peer::new(&KINDS[0], relative).unwrap();
+        assert!(peer.path.is_absolute(), "{:?}", peer.path);
+        assert_eq!(peer.path.canonicalize().unwrap(), program);
+    }
 
     /// Every name in a template is known, with and without the log and splice.
     #[test]
