@@ -111,11 +111,8 @@ pub(crate) fn near_colon(text: &[u8]) -> Option<usize> {
     for at in [0, 8, 16] {
         let (word, after) = rest.split_first_chunk::<8>()?;
         let x = u64::from_le_bytes(*word);
-        let colon = x ^ (ONES * b':' as u64);
-        let colons = colon.wrapping_sub(ONES) & !colon & HIGH;
-        let controls = x.wrapping_sub(ONES * 0x20) & !x & HIGH;
+        let (colons, controls) = (marks_of(x, b':'), marks_below_space(x));
         if colons != 0 {
-            // Marks below the lowest colon are true ones.
             let before = (colons & colons.wrapping_neg()) - 1;
             return (controls & before == 0).then(|| at + (colons.trailing_zeros() / 8) as usize);
         }
@@ -138,13 +135,25 @@ fn holds_control(block: &[u8; 16]) -> bool {
         .fold(false, |held, &b| held | (b < 0x20) | (b == 0x7f))
 }
 
-/// Index of the first byte below 0x20, or DEL. Borrows make false marks only above a true one,
-/// and only the lowest is used.
+/// Marks the bytes of a word that are `byte`, in their highest bits. Borrows make false marks only
+/// above a true one: the lowest is true, and any at all means that one is.
+#[inline]
+fn marks_of(x: u64, byte: u8) -> u64 {
+    let zero = x ^ (ONES * u64::from(byte));
+    zero.wrapping_sub(ONES) & !zero & HIGH
+}
+
+/// The same for those below 0x20.
+#[inline]
+fn marks_below_space(x: u64) -> u64 {
+    x.wrapping_sub(ONES * 0x20) & !x & HIGH
+}
+
+/// Index of the first byte below 0x20, or DEL.
 #[inline]
 fn first_control(word: [u8; 8]) -> Option<usize> {
     let x = u64::from_le_bytes(word);
-    let del = x ^ (ONES * 0x7f);
-    let marks = (x.wrapping_sub(ONES * 0x20) & !x | del.wrapping_sub(ONES) & !del) & HIGH;
+    let marks = marks_below_space(x) | marks_of(x, 0x7f);
     (marks != 0).then(|| (marks.trailing_zeros() / 8) as usize)
 }
 

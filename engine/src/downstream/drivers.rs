@@ -94,6 +94,11 @@ enum Next {
     Gone,
 }
 
+/// The same connection's tag with another top byte.
+fn retag(tag: u64, top: u64) -> u64 {
+    (tag & !(0xff << 56)) | (top << 56)
+}
+
 const GENERATION: u32 = 0x00ff_ffff;
 
 impl Downstream {
@@ -179,7 +184,7 @@ impl Downstream {
 
     /// Something happened to a connection without a task: bytes, its end, or its time is up.
     pub fn unattended(self: &Rc<Self>, tag: u64) {
-        self.handle(tag, tag, |mut connection| {
+        self.handle(tag, |mut connection| {
             let socket = connection.stream.socket();
             if connection.pending.is_some() {
                 // More than the answer it waits for: a driver sees to it.
@@ -194,7 +199,7 @@ impl Downstream {
                 };
             }
             if socket.has_arrived() {
-                let answer = (tag & !(0xff << 56)) | (self.answer_tag << 56);
+                let answer = retag(tag, self.answer_tag);
                 let mut session = self.session.borrow_mut();
                 if !session.quick_begin(&self.services, &mut connection, answer) {
                     return Next::Serve(connection);
@@ -220,8 +225,8 @@ impl Downstream {
 
     /// The answer that a connection without a task waits for has arrived, or will not.
     pub fn answered(self: &Rc<Self>, tag: u64) {
-        let own = (tag & !(0xff << 56)) | (self.tag << 56);
-        self.handle(tag, own, |mut connection| {
+        let tag = retag(tag, self.tag);
+        self.handle(tag, |mut connection| {
             if connection.pending.is_none() {
                 return Next::Stay(connection);
             }
@@ -232,14 +237,14 @@ impl Downstream {
             let socket = connection.stream.socket();
             if outcome.keep_alive {
                 connection.rest(&self.services.ring, false);
-                socket.leave(own);
+                socket.leave(tag);
                 return Next::Stay(connection);
             }
             connection.parting = true;
             connection
                 .timer
                 .set(self.services.ring.now_ms() + FLUSH_LOOK_MS);
-            if outcome.failure.is_none() && socket.leave_last(own) {
+            if outcome.failure.is_none() && socket.leave_last(tag) {
                 Next::Stay(connection)
             } else {
                 Next::Serve(connection)
@@ -247,9 +252,9 @@ impl Downstream {
         });
     }
 
-    /// Has `f` see to the connection `tag` names; `own` is its own tag. A panic ends that connection alone.
-    fn handle(self: &Rc<Self>, tag: u64, own: u64, f: impl FnOnce(Box<Connection>) -> Next) {
-        let Some(connection) = self.idle.borrow_mut().lift(own) else {
+    /// Has `f` see to the connection whose tag it is. A panic ends that connection alone.
+    fn handle(self: &Rc<Self>, tag: u64, f: impl FnOnce(Box<Connection>) -> Next) {
+        let Some(connection) = self.idle.borrow_mut().lift(tag) else {
             return;
         };
         let (index, peer) = (tag as u32, connection.peer);

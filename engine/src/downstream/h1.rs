@@ -25,6 +25,23 @@ pub(super) struct H1 {
     scratch: Vec<u8>,
 }
 
+impl H1 {
+    /// The client of a request of `version` that came by `stream`.
+    pub(super) fn client<'a>(
+        &'a mut self,
+        ring: &'a Ring,
+        stream: &'a mut Stream,
+        version: Version,
+    ) -> H1Client<'a> {
+        H1Client {
+            ring,
+            stream,
+            h1: self,
+            version,
+        }
+    }
+}
+
 /// The client of one request.
 pub(super) struct H1Client<'a> {
     pub(super) ring: &'a Ring,

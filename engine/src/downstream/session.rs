@@ -8,7 +8,7 @@ use ringway_protocol::h1::encode::{ConnectionField, SimpleResponse};
 
 use super::connection::Connection;
 use super::drivers::Downstream;
-use super::h1::{H1, H1Client};
+use super::h1::H1;
 use crate::exchange::{self, Client, Exchange, Failure, Outcome, Services};
 use crate::ring::{Lease, Ring};
 use crate::transport::Fill;
@@ -60,13 +60,7 @@ pub(super) async fn serve(
             in_flight = InFlight(services);
             let (stream, peer) = connection.parts();
             let Session { exchange, h1 } = session;
-            let version = pending.version();
-            let mut client = H1Client {
-                ring,
-                stream,
-                h1,
-                version,
-            };
+            let mut client = h1.client(ring, stream, pending.version());
             outcome = exchange::resume(services, exchange, &mut client, pending, &peer).await;
         } else {
             session.begin(services);
@@ -83,13 +77,7 @@ pub(super) async fn serve(
             connection.requests = connection.requests.saturating_add(1);
             let (stream, peer) = connection.parts();
             let Session { exchange, h1 } = session;
-            let version = exchange.request.version;
-            let mut client = H1Client {
-                ring,
-                stream,
-                h1,
-                version,
-            };
+            let mut client = h1.client(ring, stream, exchange.request.version);
             outcome = exchange::serve(services, exchange, &mut client, lease, length, &peer).await;
         }
         drop(in_flight);
@@ -175,15 +163,9 @@ impl Session {
         let in_flight = InFlight::begin(services);
         connection.requests = connection.requests.saturating_add(1);
         let (stream, peer) = connection.parts();
-        let version = self.exchange.request.version;
-        let mut client = H1Client {
-            ring,
-            stream,
-            h1: &mut self.h1,
-            version,
-        };
-        let (exchange, client) = (&mut self.exchange, &mut client);
-        match exchange::begin(services, exchange, client, lease, length, &peer, tag) {
+        let Session { exchange, h1 } = self;
+        let mut client = h1.client(ring, stream, exchange.request.version);
+        match exchange::begin(services, exchange, &mut client, lease, length, &peer, tag) {
             Ok(pending) => {
                 connection.pending = Some(pending);
                 // It goes on being in flight.
@@ -206,28 +188,21 @@ impl Session {
     ) -> Option<Outcome> {
         let pending = connection.pending.take()?;
         let in_flight = InFlight(services);
-        let version = pending.version();
-        let peer_address = connection.peer;
         let (stream, peer) = connection.parts();
         let busy = services.draining.get() || stream.has_more() || stream.socket().has_ended();
         let room = QUICK_BYTES.saturating_sub(stream.socket().unsent_bytes());
-        let mut client = H1Client {
-            ring: &services.ring,
-            stream,
-            h1: &mut self.h1,
-            version,
-        };
-        let (exchange, client) = (&mut self.exchange, &mut client);
+        let Session { exchange, h1 } = self;
+        let mut client = h1.client(&services.ring, stream, pending.version());
         let completed = if busy {
             Err(pending)
         } else {
-            exchange::complete(services, exchange, client, pending, &peer, room)
+            exchange::complete(services, exchange, &mut client, pending, &peer, room)
         };
         match completed {
             Ok(outcome) => {
                 drop(in_flight);
                 let remembered = &self.exchange.remembered;
-                remembered.record(services, peer_address, &outcome);
+                remembered.record(services, connection.peer, &outcome);
                 Some(outcome)
             }
             Err(pending) => {
@@ -320,12 +295,8 @@ async fn refuse(
     };
     if failure != Failure::ClientGone {
         let version = ringway_protocol::Version::H11;
-        let mut client = H1Client {
-            ring: &services.ring,
-            stream: &mut connection.stream,
-            h1: &mut session.h1,
-            version,
-        };
+        let (ring, stream) = (&services.ring, &mut connection.stream);
+        let mut client = session.h1.client(ring, stream, version);
         services.with_date(|date| {
             client.answer(&SimpleResponse {
                 status,

@@ -36,7 +36,7 @@ const CONNECT_ATTEMPTS_MAX: u32 = 3;
 
 /// After this long without an answer, a first request's client is watched for going away. Before, arming a receive
 /// just for that would cost every short connection an operation.
-pub(super) const WATCH_AFTER_MS: u64 = 64;
+const WATCH_AFTER_MS: u64 = 64;
 
 /// What one exchange works with; reused from one to the next.
 #[derive(Default)]
@@ -138,10 +138,8 @@ impl<'a, C: Client> Run<'a, C> {
         let bytes = lease.bytes();
         self.name(bytes);
         let head = &self.exchange.request;
-        let path = head.path(bytes);
-        let found = services
-            .table
-            .find(head.host_name(bytes), path, head.method_bytes(bytes));
+        let (host, path) = (head.host_name(bytes), head.path(bytes));
+        let found = services.table.find(host, path, head.method_bytes(bytes));
         let route = match found {
             Match::Found(route) => route,
             Match::NotFound => {
@@ -164,10 +162,8 @@ impl<'a, C: Client> Run<'a, C> {
                     .await;
             }
         };
-        self.outcome.route = Some(route.index);
-        if let Some(timeout) = route.timeout {
-            self.route_deadline_ms = services.ring.now_ms() + timeout.as_millis() as u64;
-        }
+        self.enter(route);
+        let head = &self.exchange.request;
         match &route.action {
             Action::Forward {
                 upstream,
@@ -182,7 +178,7 @@ impl<'a, C: Client> Run<'a, C> {
                 self.respond(lease, length, status, body, &[]).await
             }
             Action::Redirect { to, status } => {
-                let location = redirect_to(to, path, head.query(bytes));
+                let location = redirect_to(to, head.path(bytes), head.query(bytes));
                 self.respond(lease, length, *status, &[], &[(b"location", &location)])
                     .await
             }
@@ -191,6 +187,24 @@ impl<'a, C: Client> Run<'a, C> {
                 self.respond(lease, length, 200, body.as_bytes(), &[]).await
             }
         }
+    }
+
+    /// The request is this route's from now on.
+    pub(super) fn enter(&mut self, route: &Route) {
+        self.outcome.route = Some(route.index);
+        if let Some(timeout) = route.timeout {
+            self.route_deadline_ms = self.services.ring.now_ms() + timeout.as_millis() as u64;
+        }
+    }
+
+    /// Sets the client's timer for the wait for an answer; not `keen`: it is to be looked whether the client is still there.
+    pub(super) fn set_timer(&self, deadline_ms: u64, keen: bool) {
+        let until_ms = deadline_ms.min(self.route_deadline_ms);
+        self.peer.timer.set(if keen {
+            until_ms
+        } else {
+            until_ms.min(self.services.ring.now_ms() + WATCH_AFTER_MS)
+        });
     }
 
     /// Gives the request its id: a trusted client's own, or a new one.
@@ -382,8 +396,7 @@ impl<'a, C: Client> Run<'a, C> {
 
     /// Sends a head made by `outgoing`.
     pub(super) fn send(&mut self, connection: &mut Connection, head: Lease) {
-        self.outcome.attempts += 1;
-        self.outcome.reused = Some(connection.reused);
+        self.outcome.sent(connection.reused);
         if connection.reused {
             let stats = self.services.stats.upstream(connection.upstream);
             stats.reused.increment();
@@ -394,7 +407,6 @@ impl<'a, C: Client> Run<'a, C> {
             self.exchange.request.framing
         };
         connection.send_head(head, body);
-        self.outcome.phases.head_sent = Some(std::time::Duration::ZERO);
     }
 
     /// Waits for the answer to what was sent at `sent_ns`, sends it again where that is safe, and passes the answer on.
@@ -605,12 +617,7 @@ impl<'a, C: Client> Run<'a, C> {
         let mut informed = 0;
         self.exchange.response.reset();
         loop {
-            let until_ms = deadline_ms.min(self.route_deadline_ms);
-            peer.timer.set(if keen {
-                until_ms
-            } else {
-                until_ms.min(ring.now_ms() + WATCH_AFTER_MS)
-            });
+            self.set_timer(deadline_ms, keen);
             let method = self.exchange.request.method;
             let (client, response) = (&mut *self.client, &mut self.exchange.response);
             let up = &mut self.up;

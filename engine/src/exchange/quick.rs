@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use ringway_protocol::{BodyFraming, Method, Upgrade, Version};
 
-use super::forward::{Exchange, Run, WATCH_AFTER_MS};
+use super::forward::{Exchange, Run};
 use super::record::{Outcome, Remembered};
 use super::{Client, Peer, Services};
 use crate::ring::{Lease, prefetch};
@@ -79,6 +79,7 @@ pub fn begin<C: Client>(
     let Some(mut connection) = services.pools.choose_idle(*upstream) else {
         return Err(lease);
     };
+    run.enter(route);
     run.client.begin_body(run.exchange.request.framing, limit);
     run.name(bytes);
     let endpoint = connection.endpoint;
@@ -106,16 +107,9 @@ pub fn begin<C: Client>(
             return Err(lease.expect("it is the one passed in"));
         }
     }
-    let now_ms = services.ring.now_ms();
-    let route_deadline_ms = route
-        .timeout
-        .map_or(u64::MAX, |timeout| now_ms + timeout.as_millis() as u64);
-    let until_ms = route_deadline_ms.min(now_ms + connection.head_timeout_ms);
-    peer.timer.set(if peer.first {
-        until_ms.min(now_ms + WATCH_AFTER_MS)
-    } else {
-        until_ms
-    });
+    let deadline_ms = services.ring.now_ms() + connection.head_timeout_ms;
+    run.set_timer(deadline_ms, !peer.first);
+    let route_deadline_ms = run.route_deadline_ms;
     connection.await_answer(tag);
     let mut pending = services.spare.borrow_mut().pop().unwrap_or_default();
     pending.connection = Some(connection);
@@ -158,9 +152,7 @@ impl Pending {
         let outcome = &mut *run.outcome;
         outcome.route = Some(self.route);
         outcome.endpoint = Some((connection.upstream, connection.endpoint));
-        outcome.attempts = 1;
-        outcome.reused = Some(connection.reused);
-        outcome.phases.head_sent = Some(std::time::Duration::ZERO);
+        outcome.sent(connection.reused);
         Some(connection)
     }
 }

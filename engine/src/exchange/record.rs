@@ -38,6 +38,15 @@ pub struct Outcome {
     pub linger: bool,
 }
 
+impl Outcome {
+    /// The request is sent, on a kept connection where `reused`: with the round in which it was ready.
+    pub(super) fn sent(&mut self, reused: bool) {
+        self.attempts += 1;
+        self.reused = Some(reused);
+        self.phases.head_sent = Some(Duration::ZERO);
+    }
+}
+
 /// Parts of a request that its log line needs after its head's buffer is gone.
 #[derive(Default)]
 pub struct Remembered {

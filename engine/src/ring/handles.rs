@@ -80,7 +80,7 @@ impl Socket {
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(());
         };
-        if socket.end.is_some() || socket.send_error.is_some() {
+        if socket.has_ended() {
             return Poll::Ready(());
         }
         store_waker(&mut socket.flow().receive_waker, cx);
@@ -92,14 +92,12 @@ impl Socket {
 
     /// Whether the peer ended the stream and nothing it sent is left, or sent something nobody asked for.
     pub fn is_stale(&self) -> bool {
-        self.with(|socket| {
-            socket.end.is_some() || socket.send_error.is_some() || socket.has_arrived()
-        })
+        self.with(|socket| socket.has_ended() || socket.has_arrived())
     }
 
     /// Whether the peer ended the stream, or either side of it failed.
     pub fn has_ended(&self) -> bool {
-        self.with(|socket| socket.end.is_some() || socket.send_error.is_some())
+        self.with(|socket| socket.has_ended())
     }
 
     /// Puts bytes back in front of what has arrived.

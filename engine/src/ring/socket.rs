@@ -265,6 +265,10 @@ impl Entry {
         Some(flow)
     }
 
+    pub(super) fn has_ended(&self) -> bool {
+        self.end.is_some() || self.send_error.is_some()
+    }
+
     pub(super) fn has_arrived(&self) -> bool {
         self.any_flow().is_some_and(|flow| !flow.inbox.is_empty())
     }

@@ -106,15 +106,11 @@ impl Progress {
             return Ok(self.incomplete(bytes, limits)?.is_some());
         }
         loop {
-            if let Some((field, end)) = plain_line(bytes, self.at) {
-                self.next_line(end, limits)?;
-                if fields.list.len() >= limits.fields {
-                    return Err(LineError::TooManyFields);
-                }
-                fields.push(field);
-                continue;
-            }
-            match field_line(bytes, self.at)? {
+            let line = match plain_line(bytes, self.at) {
+                Some((field, end)) => Line::Field(field, end),
+                None => field_line(bytes, self.at)?,
+            };
+            match line {
                 Line::Field(field, end) => {
                     self.next_line(end, limits)?;
                     if fields.list.len() >= limits.fields {

@@ -7,16 +7,17 @@ use ringway_tests::{Client, Config, Origin, Proxy, Signal};
 use rustix::process::Signal as ProcessSignal;
 
 /// An origin that says so and waits where it is asked for `/held`, once it has sent what is given there.
-fn origin(begun: &'static str, rest: &'static str) -> (Origin, Signal, Signal) {
+fn origin(begun: &[u8], rest: &[u8]) -> (Origin, Signal, Signal) {
+    let (begun, rest) = (begun.to_vec(), rest.to_vec());
     let (asked, answer) = (Signal::new(), Signal::new());
     let (raise, wait) = (asked.clone(), answer.clone());
     let origin = Origin::script(move |connection| {
         while let Some(request) = connection.read_request() {
             let sent = if request.target() == "/held" {
-                connection.send(begun).expect("taken");
+                connection.send(&begun).expect("taken");
                 raise.raise();
                 wait.wait();
-                connection.send(rest)
+                connection.send(&rest)
             } else {
                 connection.send(ok(request.target()))
             };
@@ -35,18 +36,23 @@ fn kept(proxy: &Proxy) -> Client {
     client
 }
 
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\n";
+/// The same, and now it waits for an answer.
+fn held(proxy: &Proxy, asked: &Signal) -> Client {
+    let mut client = kept(proxy);
+    client.send(get("/held"));
+    asked.wait();
+    client
+}
 
 #[test]
 fn an_answer_may_come_in_pieces_cut_anywhere() {
-    let whole: &str = "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody";
-    for cut in [1, 16, HEAD.len() - 1, HEAD.len(), HEAD.len() + 2] {
+    let whole = ok("body");
+    let head = whole.len() - "body".len();
+    for cut in [1, 16, head - 1, head, head + 2] {
         let (begun, rest) = whole.split_at(cut);
         let (origin, asked, answer) = origin(begun, rest);
         let proxy = Config::to(&origin).start();
-        let mut client = kept(&proxy);
-        client.send(get("/held"));
-        asked.wait();
+        let mut client = held(&proxy, &asked);
         answer.raise();
         assert_eq!(client.read_response().text(), "body", "cut at {cut}");
         assert_eq!(client.get("/after").text(), "/after", "cut at {cut}");
@@ -56,14 +62,10 @@ fn an_answer_may_come_in_pieces_cut_anywhere() {
 
 #[test]
 fn what_an_origin_sends_behind_its_answer_is_nobodys_answer() {
-    let (origin, asked, answer) = origin(
-        "",
-        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbodyHTTP/1.1 200 OK\r\n",
-    );
+    let answers = [ok("body"), b"HTTP/1.1 200 OK\r\n".to_vec()].concat();
+    let (origin, asked, answer) = origin(b"", &answers);
     let proxy = Config::to(&origin).start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     answer.raise();
     assert_eq!(client.read_response().text(), "body");
     assert_eq!(client.get("/after").text(), "/after");
@@ -76,11 +78,9 @@ fn what_an_origin_sends_behind_its_answer_is_nobodys_answer() {
 
 #[test]
 fn a_request_sent_before_the_answer_waits_for_its_turn() {
-    let (origin, asked, answer) = origin("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nheld");
+    let (origin, asked, answer) = origin(b"", &ok("held"));
     let proxy = Config::to(&origin).start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     client.send([get("/second"), get("/third")].concat());
     answer.raise();
     for text in ["held", "/second", "/third"] {
@@ -90,12 +90,9 @@ fn a_request_sent_before_the_answer_waits_for_its_turn() {
 
 #[test]
 fn a_client_that_leaves_before_its_answer_ends_the_exchange() {
-    let (origin, asked, answer) = origin("", "");
+    let (origin, asked, answer) = origin(b"", b"");
     let proxy = Config::to(&origin).start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
-    drop(client);
+    drop(held(&proxy, &asked));
     let record = proxy.access_record("/held");
     assert_eq!(record.number("status"), 499.0);
     assert_eq!(record.text("error"), "client_gone");
@@ -107,13 +104,11 @@ fn a_client_that_leaves_before_its_answer_ends_the_exchange() {
 
 #[test]
 fn an_answer_that_does_not_come_in_time_is_a_504() {
-    let (origin, asked, answer) = origin("", "");
+    let (origin, asked, answer) = origin(b"", b"");
     let proxy = Config::to(&origin)
         .pool("response_head_timeout = \"200ms\"")
         .start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     assert_eq!(client.read_response().status(), 504);
     answer.raise();
     assert_eq!(client.get("/after").text(), "/after");
@@ -121,24 +116,20 @@ fn an_answer_that_does_not_come_in_time_is_a_504() {
 
 #[test]
 fn a_routes_time_runs_while_the_answer_is_awaited() {
-    let (origin, asked, answer) = origin("", "");
+    let (origin, asked, answer) = origin(b"", b"");
     let proxy = Config::to(&origin)
         .route("upstream = \"app\"\ntimeout = \"200ms\"")
         .start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     assert_eq!(client.read_response().status(), 504);
     answer.raise();
 }
 
 #[test]
 fn an_answer_that_is_no_http_is_a_502() {
-    let (origin, asked, answer) = origin("", "HTTP/1.1 2OO OK\r\n\r\n");
+    let (origin, asked, answer) = origin(b"", b"HTTP/1.1 2OO OK\r\n\r\n");
     let proxy = Config::to(&origin).start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     answer.raise();
     assert_eq!(client.read_response().status(), 502);
     assert_eq!(client.get("/after").text(), "/after");
@@ -146,14 +137,10 @@ fn an_answer_that_is_no_http_is_a_502() {
 
 #[test]
 fn a_provisional_answer_is_passed_on_before_the_final_one() {
-    let (origin, asked, answer) = origin(
-        "HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n",
-        "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nbody",
-    );
+    let hints = b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n";
+    let (origin, asked, answer) = origin(hints, &ok("body"));
     let proxy = Config::to(&origin).start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     assert_eq!(client.read_head().start, "HTTP/1.1 103 Early Hints");
     answer.raise();
     assert_eq!(client.read_response().text(), "body");
@@ -178,13 +165,11 @@ fn a_body_goes_along_where_it_is_whole_and_is_waited_for_where_it_is_not() {
 
 #[test]
 fn an_answer_awaited_when_the_process_is_told_to_stop_is_the_last() {
-    let (origin, asked, answer) = origin("", "HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nheld");
+    let (origin, asked, answer) = origin(b"", &ok("held"));
     let mut proxy = Config::to(&origin)
         .process("drain_notice = \"0s\"\ndrain_deadline = \"60s\"")
         .start();
-    let mut client = kept(&proxy);
-    client.send(get("/held"));
-    asked.wait();
+    let mut client = held(&proxy, &asked);
     let mut idle = kept(&proxy);
     proxy.signal(ProcessSignal::TERM);
     // Idle connections close once it drains.
