@@ -2,6 +2,8 @@
 //!
 //! Nothing here allocates or decides; the parsers do.
 
+use wide::u8x16;
+
 /// A token's byte (RFC 9110 §5.6.2).
 pub(crate) const TOKEN: u8 = 1;
 /// A path's byte: RFC 3986 `pchar`, `/`, and the `%` that starts an escape.
@@ -71,32 +73,16 @@ pub(crate) fn is_token(text: &[u8]) -> bool {
 #[inline]
 pub(crate) fn value_end(text: &[u8]) -> usize {
     let mut rest = text;
-    loop {
-        // Most values are short; blocks are for the others.
-        let mut words = 4;
-        while let Some((word, after)) = rest.split_first_chunk::<8>() {
-            if let Some(at) = first_control(*word) {
-                if word[at] != b'\t' {
-                    return text.len() - rest.len() + at;
-                }
-                rest = &rest[at + 1..];
-                continue;
+    while let Some((block, after)) = rest.split_first_chunk::<16>() {
+        let mut controls = Marks::of_block(block).controls;
+        while controls != 0 {
+            let at = controls.trailing_zeros() as usize;
+            if block[at] != b'\t' {
+                return text.len() - rest.len() + at;
             }
-            rest = after;
-            words -= 1;
-            if words == 0 {
-                break;
-            }
+            controls &= controls - 1;
         }
-        if words > 0 {
-            break;
-        }
-        while let Some((block, after)) = rest.split_first_chunk::<16>() {
-            if holds_control(block) {
-                break;
-            }
-            rest = after;
-        }
+        rest = after;
     }
     let end = rest
         .iter()
@@ -104,57 +90,63 @@ pub(crate) fn value_end(text: &[u8]) -> usize {
     text.len() - rest.len() + end.unwrap_or(rest.len())
 }
 
-/// Where the first of `text`'s bytes that is a colon lies, if it is among the first 24 and no control byte is before it.
-#[inline]
-pub(crate) fn near_colon(text: &[u8]) -> Option<usize> {
-    let mut rest = text;
-    for at in [0, 8, 16] {
-        let (word, after) = rest.split_first_chunk::<8>()?;
-        let x = u64::from_le_bytes(*word);
-        let (colons, controls) = (marks_of(x, b':'), marks_below_space(x));
-        if colons != 0 {
-            let before = (colons & colons.wrapping_neg()) - 1;
-            return (controls & before == 0).then(|| at + (colons.trailing_zeros() / 8) as usize);
+/// Which of up to 64 bytes are colons, and which are control bytes, tab among them: one bit for each byte, the lowest for the
+/// first.
+#[derive(Debug, Copy, Clone, Default)]
+pub(crate) struct Marks {
+    pub(crate) colons: u64,
+    pub(crate) controls: u64,
+}
+
+impl Marks {
+    /// Bytes that marks are about.
+    pub(crate) const BYTES: usize = 64;
+
+    /// Marks of the first bytes of `text`. Those that are not there are neither.
+    #[inline]
+    pub(crate) fn of(text: &[u8]) -> Self {
+        let mut marks = Self::default();
+        let near = text.first_chunk::<{ Self::BYTES }>();
+        let (blocks, rest) = near.map_or(text, |near| near).as_chunks::<16>();
+        for (index, block) in blocks.iter().enumerate() {
+            marks.join(Self::of_block(block), 16 * index);
         }
-        if controls != 0 {
-            return None;
+        if rest.is_empty() {
+            return marks;
         }
-        rest = after;
+        // The last block that is whole covers the rest and what is marked already.
+        let at = 16 * blocks.len();
+        if let Some(last) = text.last_chunk::<16>() {
+            let Self { colons, controls } = Self::of_block(last);
+            let skipped = 16 - rest.len();
+            let last = Self {
+                colons: colons >> skipped,
+                controls: controls >> skipped,
+            };
+            marks.join(last, at);
+        } else {
+            let mut block = [b' '; 16];
+            block[..rest.len()].copy_from_slice(rest);
+            marks.join(Self::of_block(&block), at);
+        }
+        marks
     }
-    None
-}
 
-const ONES: u64 = 0x0101_0101_0101_0101;
-const HIGH: u64 = 0x8080_8080_8080_8080;
+    #[inline]
+    fn of_block(block: &[u8; 16]) -> Self {
+        let block = u8x16::new(*block);
+        let controls = block.simd_le(u8x16::splat(0x1f)) | block.simd_eq(u8x16::splat(0x7f));
+        Self {
+            colons: block.simd_eq(u8x16::splat(b':')).to_bitmask().into(),
+            controls: controls.to_bitmask().into(),
+        }
+    }
 
-/// Whether any byte is below 0x20, or DEL. Without a branch, so that it becomes vector code.
-#[inline]
-fn holds_control(block: &[u8; 16]) -> bool {
-    block
-        .iter()
-        .fold(false, |held, &b| held | (b < 0x20) | (b == 0x7f))
-}
-
-/// Marks the bytes of a word that are `byte`, in their highest bits. Borrows make false marks only
-/// above a true one: the lowest is true, and any at all means that one is.
-#[inline]
-fn marks_of(x: u64, byte: u8) -> u64 {
-    let zero = x ^ (ONES * u64::from(byte));
-    zero.wrapping_sub(ONES) & !zero & HIGH
-}
-
-/// The same for those below 0x20.
-#[inline]
-fn marks_below_space(x: u64) -> u64 {
-    x.wrapping_sub(ONES * 0x20) & !x & HIGH
-}
-
-/// Index of the first byte below 0x20, or DEL.
-#[inline]
-fn first_control(word: [u8; 8]) -> Option<usize> {
-    let x = u64::from_le_bytes(word);
-    let marks = marks_below_space(x) | marks_of(x, 0x7f);
-    (marks != 0).then(|| (marks.trailing_zeros() / 8) as usize)
+    #[inline]
+    fn join(&mut self, other: Self, at: usize) {
+        self.colons |= other.colons << at;
+        self.controls |= other.controls << at;
+    }
 }
 
 /// `text` without spaces and tabs around it.
@@ -237,6 +229,22 @@ mod tests {
                 assert_eq!(value_end(&text), first);
                 text[first] = b'\t';
                 assert_eq!(value_end(&text), second);
+            }
+        }
+    }
+
+    #[test]
+    fn marks_are_those_of_the_bytes_that_are_there() {
+        for len in 0..80 {
+            for b in 0..=255u8 {
+                for at in 0..len {
+                    let mut text = vec![b'a'; len];
+                    text[at] = b;
+                    let bit = |marked: bool| u64::from(marked && at < 64) << (at & 63);
+                    let marks = Marks::of(&text);
+                    assert_eq!(marks.colons, bit(b == b':'), "{b:#x} at {at} of {len}");
+                    assert_eq!(marks.controls, bit(b < 0x20 || b == 0x7f));
+                }
             }
         }
     }

@@ -2,6 +2,8 @@
 //!
 //! A name is looked up once, when its line is parsed; all later questions are about the number.
 
+use crate::bytes;
+
 /// A field name that some rule is about. `Other` is everything else.
 #[derive(Debug, Copy, Clone, PartialEq, Eq)]
 #[repr(u8)]
@@ -154,11 +156,15 @@ fn candidate(name: &[u8]) -> Option<(FieldId, &'static [u8])> {
 }
 
 impl FieldId {
-    /// The number of a non-empty name that has one. It has no control byte; then it is a token if it has a number.
+    /// The number of a non-empty name, if that is a token. It has no control byte; then it is one if it has a number.
     #[inline]
-    pub(crate) fn known(name: &[u8]) -> Option<Self> {
-        let (id, known) = candidate(name)?;
-        same_name(name, known).then_some(id)
+    pub(crate) fn of_token(name: &[u8]) -> Option<Self> {
+        if let Some((id, known)) = candidate(name)
+            && same_name(name, known)
+        {
+            return Some(id);
+        }
+        bytes::is_token(name).then(|| Self::of(name))
     }
 
     /// The number of a name, in any case. The name is a token; of other bytes some are taken for
@@ -284,14 +290,14 @@ fn of_x_forwarded(name: &[u8]) -> FieldId {
 /// Whether a configured field name can be written: a token (RFC 9110 §5.1).
 #[must_use]
 pub fn valid_field_name(name: &[u8]) -> bool {
-    crate::bytes::is_token(name)
+    bytes::is_token(name)
 }
 
 /// Whether a configured field value can be written: no control byte but tab, and no space around
 /// it (RFC 9110 §5.5).
 #[must_use]
 pub fn valid_field_value(value: &[u8]) -> bool {
-    crate::bytes::value_end(value) == value.len() && crate::bytes::trim(value).len() == value.len()
+    bytes::value_end(value) == value.len() && bytes::trim(value).len() == value.len()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use crate::field::{FieldId, bit};
 use crate::fields::Fields;
 use crate::h1::body::{BodyError, Decoded};
-use crate::h1::lines::{LineError, Progress};
+use crate::h1::lines::{LineError, Progress, Window};
 use crate::limits::Limits;
 
 /// Longest chunk-size line accepted, in bytes. RFC 9112 §7.1.1 sets no bound;
@@ -238,7 +238,12 @@ impl ChunkDecoder {
             at = end;
             let done = self
                 .progress
-                .field_lines(&self.section, &TRAILER_LIMITS, &mut self.fields)
+                .field_lines(
+                    &self.section,
+                    &mut Window::default(),
+                    &TRAILER_LIMITS,
+                    &mut self.fields,
+                )
                 .map_err(BodyError::Trailer)?;
             if done {
                 self.judge_trailers()?;

@@ -5,7 +5,7 @@
 //! Invariant: `at` is the start of the first line not yet judged, and that line does not end
 //! before `searched`.
 
-use crate::bytes::{self, TOKEN};
+use crate::bytes::{self, Marks, TOKEN};
 use crate::field::FieldId;
 use crate::fields::{Field, Fields, Source};
 use crate::limits::Limits;
@@ -73,8 +73,15 @@ impl Progress {
     pub(crate) fn start_line(
         &mut self,
         bytes: &[u8],
+        window: &mut Window,
         limits: &Limits,
     ) -> Result<Option<Span>, LineError> {
+        let near = self.at + window.at(bytes, self.at).controls.trailing_zeros() as usize;
+        if let Some(b"\r\n") = bytes.get(near..near + 2) {
+            let line = Span::new(self.at, near);
+            self.next_line(near + 2, limits)?;
+            return Ok(Some(line));
+        }
         let Some(found) = memchr::memchr(b'\n', &bytes[self.searched..]) else {
             self.searched = bytes.len();
             return self.incomplete(bytes, limits);
@@ -93,6 +100,7 @@ impl Progress {
     pub(crate) fn field_lines(
         &mut self,
         bytes: &[u8],
+        window: &mut Window,
         limits: &Limits,
         fields: &mut Fields,
     ) -> Result<bool, LineError> {
@@ -106,16 +114,16 @@ impl Progress {
             return Ok(self.incomplete(bytes, limits)?.is_some());
         }
         loop {
-            if let Some((field, end)) = plain_line(bytes, self.at) {
+            if let Some((field, end)) = plain_line(bytes, self.at, window) {
                 self.add(field, end, limits, fields)?;
                 continue;
             }
+            if bytes[self.at..].starts_with(b"\r\n") {
+                self.next_line(self.at + 2, limits)?;
+                return Ok(true);
+            }
             match field_line(bytes, self.at)? {
                 Line::Field(field, end) => self.add(field, end, limits, fields)?,
-                Line::Empty(end) => {
-                    self.next_line(end, limits)?;
-                    return Ok(true);
-                }
                 Line::Incomplete => {
                     self.searched = bytes.len();
                     return Ok(self.incomplete(bytes, limits)?.is_some());
@@ -167,54 +175,78 @@ fn head_bytes_max(limits: &Limits) -> usize {
 
 enum Line {
     Field(Field, usize),
-    Empty(usize),
     Incomplete,
 }
 
-/// The line at `at` and where it ends, if it is a field written the usual way, by far the most: a known name or a token of
-/// up to 24 bytes, a colon, a space, a value without tabs or spaces around, CRLF. Any other, good or bad, is for `field_line`.
+/// A piece of the head whose marks are known: they serve every line that ends in it.
+#[derive(Debug, Default)]
+pub(crate) struct Window {
+    start: usize,
+    marks: Marks,
+}
+
+impl Window {
+    /// Marks of what is at `at`, which is not before where the last were asked for: those of a whole line, or as many as
+    /// there are.
+    #[inline]
+    fn at(&mut self, bytes: &[u8], at: usize) -> Marks {
+        let skipped = at - self.start;
+        if skipped >= Marks::BYTES || self.marks.controls >> skipped == 0 {
+            *self = Self {
+                start: at,
+                marks: Marks::of(&bytes[at..]),
+            };
+            return self.marks;
+        }
+        Marks {
+            colons: self.marks.colons >> skipped,
+            controls: self.marks.controls >> skipped,
+        }
+    }
+}
+
+/// The line at `at` and where it ends, if it is a field written the usual way, by far the most: a token, a colon, a space, a
+/// value without tabs or spaces around, CRLF. Any other, good or bad, is for `field_line`.
 #[inline]
-fn plain_line(bytes: &[u8], at: usize) -> Option<(Field, usize)> {
-    let line = &bytes[at..];
-    let name_len = bytes::near_colon(line)?;
-    let name = line.get(..name_len).filter(|name| !name.is_empty())?;
-    let id = match FieldId::known(name) {
-        Some(id) => id,
-        None if bytes::is_token(name) => FieldId::of(name),
-        None => return None,
-    };
-    let [b':', b' ', rest @ ..] = &line[name_len..] else {
-        return None;
-    };
-    let value_len = bytes::value_end(rest);
-    let value = &rest[..value_len];
-    let [b'\r', b'\n', ..] = &rest[value_len..] else {
-        return None;
-    };
-    if let [b' ' | b'\t', ..] | [.., b' ' | b'\t'] = value {
+fn plain_line(bytes: &[u8], at: usize, window: &mut Window) -> Option<(Field, usize)> {
+    let Marks { colons, controls } = window.at(bytes, at);
+    let name_len = colons.trailing_zeros() as usize;
+    let mut line_len = controls.trailing_zeros() as usize;
+    if name_len >= line_len {
         return None;
     }
-    let value_at = at + name_len + 2;
+    if line_len == Marks::BYTES {
+        line_len += bytes::value_end(bytes.get(at + Marks::BYTES..)?);
+    }
+    let line = bytes.get(at..at + line_len + 2)?;
+    // No control byte but tab is before the line's end, so that what is no more than a space is one of the two.
+    let usual = line[line_len..] == *b"\r\n"
+        && line[name_len + 1] == b' '
+        && line[name_len + 2] > b' '
+        && line[line_len - 1] > b' ';
+    if !usual || name_len == 0 {
+        return None;
+    }
+    let id = FieldId::of_token(&line[..name_len])?;
     let field = Field {
         name: Span::new(at, at + name_len),
-        value: Span::new(value_at, value_at + value_len),
+        value: Span::new(at + name_len + 2, at + line_len),
         id,
         keep: !id.is_connection_specific(),
         canonical: true,
         source: Source::Wire,
     };
-    Some((field, value_at + value_len + 2))
+    Some((field, at + line_len + 2))
 }
 
-/// The line at `at`: a field and where its line ends, the empty line, or not enough of it.
-#[inline]
+/// The line at `at`, which is not the empty one: a field and where its line ends, or not enough of it.
 fn field_line(bytes: &[u8], at: usize) -> Result<Line, LineError> {
     let line = &bytes[at..];
     let Some(name_len) = line.iter().position(|&b| !bytes::is(b, TOKEN)) else {
         return Ok(Line::Incomplete);
     };
     if line[name_len] != b':' || name_len == 0 {
-        return no_field(line, name_len, at);
+        return no_field(line, name_len);
     }
     let mut value_start = name_len + 1;
     while let Some(b' ' | b'\t') = line.get(value_start) {
@@ -243,15 +275,10 @@ fn field_line(bytes: &[u8], at: usize) -> Result<Line, LineError> {
     Ok(Line::Field(field, at + line_end + 2))
 }
 
-/// What begins like no field: the empty line, or an error.
+/// What begins like no field: not enough of a line, or an error.
 #[cold]
-fn no_field(line: &[u8], name_len: usize, at: usize) -> Result<Line, LineError> {
+fn no_field(line: &[u8], name_len: usize) -> Result<Line, LineError> {
     Err(match (line[name_len], name_len) {
-        (b'\r', 0) => match line.get(1) {
-            Some(b'\n') => return Ok(Line::Empty(at + 2)),
-            Some(_) => LineError::BareCr,
-            None => return Ok(Line::Incomplete),
-        },
         (b'\r', _) => match line.get(name_len + 1) {
             Some(b'\n') => LineError::MissingColon,
             Some(_) => LineError::BareCr,
@@ -280,9 +307,33 @@ fn no_line_end(rest: &[u8]) -> Result<Line, LineError> {
 mod tests {
     use super::*;
 
+    /// What the long way says of a line, as the short way would.
+    fn long_way(bytes: &[u8], at: usize) -> (Field, usize) {
+        match field_line(bytes, at) {
+            Ok(Line::Field(field, end)) => (field, end),
+            _ => panic!("{} is no field", bytes[at..].escape_ascii()),
+        }
+    }
+
+    fn assert_same((one, end): (Field, usize), (other, other_end): (Field, usize)) {
+        let parts = |field: Field| {
+            let Field {
+                name,
+                value,
+                id,
+                keep,
+                canonical,
+                source,
+            } = field;
+            (name, value, id, keep, canonical, source)
+        };
+        assert_eq!((parts(one), end), (parts(other), other_end));
+    }
+
     /// Whatever byte stands anywhere in a line, the short way says what the long way says, or nothing.
     #[test]
     fn a_line_written_the_usual_way_reads_the_same_both_ways() {
+        let long = [&b"Cookie: "[..], &[b'c'; 90], b"\r\nx"].concat();
         let mut taken = 0;
         for line in [
             &b"Host: a\r\nx"[..],
@@ -290,34 +341,40 @@ mod tests {
             b"X-Forwarded-For: 10.0.0.1\r\n",
             b"x-own-name-of-24-bytes-ab:  v\r\n",
             b"Date: \t\r\nAccept: */*\r\n",
+            &long,
         ] {
             for at in 0..line.len() {
                 for byte in 0..=255 {
                     let mut line = line.to_vec();
                     line[at] = byte;
-                    let Some((plain, end)) = plain_line(&line, 0) else {
-                        continue;
-                    };
-                    taken += 1;
-                    let Ok(Line::Field(field, same_end)) = field_line(&line, 0) else {
-                        panic!("{} is no field", line.escape_ascii());
-                    };
-                    let parts = |field: &Field| {
-                        let Field {
-                            name,
-                            value,
-                            id,
-                            keep,
-                            canonical,
-                            source,
-                        } = *field;
-                        (name, value, id, keep, canonical, source)
-                    };
-                    assert_eq!(parts(&plain), parts(&field), "{}", line.escape_ascii());
-                    assert_eq!(end, same_end);
+                    if let Some(plain) = plain_line(&line, 0, &mut Window::default()) {
+                        taken += 1;
+                        assert_same(plain, long_way(&line, 0));
+                    }
                 }
             }
         }
         assert!(taken > 1000, "{taken}");
+    }
+
+    /// One window serves line after line, wherever in it a line begins and ends.
+    #[test]
+    fn lines_of_any_length_read_the_same_one_after_another() {
+        for first in 1..140 {
+            for second in 1..140 {
+                let mut bytes = Vec::new();
+                for len in [first, second, first] {
+                    bytes.extend_from_slice(b"X-Some: ");
+                    bytes.resize(bytes.len() + len, b'v');
+                    bytes.extend_from_slice(b"\r\n");
+                }
+                let (mut at, mut window) = (0, Window::default());
+                while at < bytes.len() {
+                    let plain = plain_line(&bytes, at, &mut window).expect("it is plain");
+                    assert_same(plain, long_way(&bytes, at));
+                    at = plain.1;
+                }
+            }
+        }
     }
 }

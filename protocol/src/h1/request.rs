@@ -13,7 +13,7 @@ use crate::field::{FieldId, bit};
 use crate::fields::Fields;
 use crate::framing::BodyFraming;
 use crate::h1::framing::{FramingError, Lengths};
-use crate::h1::lines::{LineError, Progress};
+use crate::h1::lines::{LineError, Progress, Window};
 use crate::limits::Limits;
 use crate::method::Method;
 use crate::path::PathError;
@@ -118,6 +118,7 @@ impl RequestHead {
 
     #[inline]
     fn advance(&mut self, bytes: &[u8], limits: &Limits) -> Result<Option<usize>, RequestError> {
+        let mut window = Window::default();
         if let Stage::StartLine = self.stage {
             // RFC 9112 §2.2: one empty line before the request is a relic of old clients.
             if self.progress.at == 0 {
@@ -128,13 +129,16 @@ impl RequestHead {
                 }
             }
             let start = self.progress.at;
-            match self.progress.start_line(bytes, limits)? {
+            match self.progress.start_line(bytes, &mut window, limits)? {
                 Some(line) => self.request_line(bytes, line, limits)?,
                 None => return unfinished_line(&bytes[start..], limits),
             }
             self.stage = Stage::Fields;
         }
-        if !self.progress.field_lines(bytes, limits, &mut self.fields)? {
+        if !self
+            .progress
+            .field_lines(bytes, &mut window, limits, &mut self.fields)?
+        {
             return Ok(None);
         }
         self.judge(bytes)?;

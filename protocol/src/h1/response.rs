@@ -8,7 +8,7 @@ use crate::field::{FieldId, bit};
 use crate::fields::Fields;
 use crate::framing::BodyFraming;
 use crate::h1::framing::{FramingError, Lengths};
-use crate::h1::lines::{LineError, Progress};
+use crate::h1::lines::{LineError, Progress, Window};
 use crate::limits::Limits;
 use crate::method::Method;
 use crate::span::Span;
@@ -107,14 +107,18 @@ impl ResponseHead {
         request_method: Method,
         limits: &Limits,
     ) -> Result<Option<usize>, ResponseError> {
+        let mut window = Window::default();
         if let Stage::StartLine = self.stage {
-            match self.progress.start_line(bytes, limits)? {
+            match self.progress.start_line(bytes, &mut window, limits)? {
                 Some(line) => self.status_line(bytes, line)?,
                 None => return unfinished_line(bytes),
             }
             self.stage = Stage::Fields;
         }
-        if !self.progress.field_lines(bytes, limits, &mut self.fields)? {
+        if !self
+            .progress
+            .field_lines(bytes, &mut window, limits, &mut self.fields)?
+        {
             return Ok(None);
         }
         self.judge(bytes, request_method)?;
