@@ -38,7 +38,7 @@ pub use h1::body::{
     BodyDecoder, BodyError, CHUNK_SUFFIX, Decoded, LAST_CHUNK, chunk_prefix,
     write_last_chunk_with_trailers,
 };
-pub use h1::chunked::ChunkDecoder;
+pub use h1::chunked::{ChunkDecoder, is_whole_body};
 pub use h1::request::{RequestError, RequestHead, Upgrade};
 pub use h1::response::{ResponseError, ResponseHead};
 pub use limits::Limits;

@@ -6,7 +6,9 @@
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use ringway_protocol::{BodyError, BodyFraming, Limits, Method, ResponseError, ResponseHead};
+use ringway_protocol::{
+    BodyError, BodyFraming, Limits, Method, ResponseError, ResponseHead, is_whole_body,
+};
 
 use super::pool::Permit;
 use super::settings::Pool;
@@ -148,14 +150,16 @@ impl Connection {
         self.stream.socket().attend();
     }
 
-    /// Whether a final head of `length` bytes and all of its body, framed so, are at hand, and nothing more.
+    /// Whether a final head of `length` bytes and all of its body, framed so and without trailers, are at hand, and nothing
+    /// more.
     pub fn has_whole_answer(&self, length: usize, framing: BodyFraming) -> bool {
-        let body = (self.stream.received().len() - length) as u64;
+        let body = &self.stream.received()[length..];
         !self.stream.socket().has_arrived()
             && match framing {
-                BodyFraming::None => body == 0,
-                BodyFraming::Length(whole) => body == whole,
-                BodyFraming::Chunked | BodyFraming::UntilClose => false,
+                BodyFraming::None => body.is_empty(),
+                BodyFraming::Length(whole) => body.len() as u64 == whole,
+                BodyFraming::Chunked => is_whole_body(body),
+                BodyFraming::UntilClose => false,
             }
     }
 

@@ -60,6 +60,12 @@ enum State {
     Failed(BodyError),
 }
 
+/// Before a chunk's size line.
+const START: State = State::Size {
+    so_far: 0,
+    digits: 0,
+};
+
 /// Decodes one body in chunked coding.
 #[derive(Debug)]
 pub struct ChunkDecoder {
@@ -81,10 +87,7 @@ impl ChunkDecoder {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            state: State::Size {
-                so_far: 0,
-                digits: 0,
-            },
+            state: START,
             section: Vec::new(),
             progress: Progress::default(),
             fields: Fields::new(),
@@ -93,10 +96,7 @@ impl ChunkDecoder {
 
     /// Makes ready for another body. Keeps the memory.
     pub fn reset(&mut self) {
-        self.state = State::Size {
-            so_far: 0,
-            digits: 0,
-        };
+        self.state = START;
         self.section.clear();
         self.progress = Progress::default();
         self.fields.clear();
@@ -160,7 +160,7 @@ impl ChunkDecoder {
                 }
                 State::Done => break,
                 State::Failed(error) => return Err(error),
-                _ => self.state = self.step(b)?,
+                state => self.state = step(state, b)?,
             }
             at += 1;
         }
@@ -168,56 +168,6 @@ impl ChunkDecoder {
             consumed: at,
             data,
             done: self.is_done(),
-        })
-    }
-
-    /// One byte of the coding outside data and trailers.
-    #[inline]
-    fn step(&self, b: u8) -> Result<State, BodyError> {
-        Ok(match (self.state, b) {
-            (State::Size { so_far, digits }, _) => match (b as char).to_digit(16) {
-                Some(_) if digits == SIZE_DIGITS_MAX => return Err(BodyError::SizeTooLarge),
-                // Sixteen digits fit 64 bits exactly.
-                Some(digit) => State::Size {
-                    so_far: so_far << 4 | u64::from(digit),
-                    digits: digits + 1,
-                },
-                None if digits == 0 => return Err(BodyError::SizeEmpty),
-                None => match b {
-                    b'\r' => State::SizeLf { size: so_far },
-                    b';' => State::Extension {
-                        size: so_far,
-                        line_bytes: u16::from(digits) + 1,
-                    },
-                    b'\n' => return Err(BodyError::BareLf),
-                    _ => return Err(BodyError::SizeNotHex(b)),
-                },
-            },
-            (State::Extension { size, line_bytes }, _) => match b {
-                b'\r' => State::SizeLf { size },
-                b'\n' => return Err(BodyError::BareLf),
-                b if (b < 0x20 && b != b'\t') || b == 0x7f => {
-                    return Err(BodyError::ExtensionByte(b));
-                }
-                // The line's CRLF is still to come.
-                _ if usize::from(line_bytes) + 2 >= CHUNK_LINE_BYTES_MAX => {
-                    return Err(BodyError::LineTooLong);
-                }
-                _ => State::Extension {
-                    size,
-                    line_bytes: line_bytes + 1,
-                },
-            },
-            (State::SizeLf { size: 0 }, b'\n') => State::Trailers,
-            (State::SizeLf { size }, b'\n') => State::Data { left: size },
-            (State::DataCr, b'\r') => State::DataLf,
-            (State::DataLf, b'\n') => State::Size {
-                so_far: 0,
-                digits: 0,
-            },
-            (State::SizeLf { .. } | State::DataLf, _) => return Err(BodyError::BareCr),
-            (State::DataCr, b'\n') => return Err(BodyError::BareLf),
-            _ => return Err(BodyError::DataTooLong),
         })
     }
 
@@ -279,6 +229,81 @@ impl ChunkDecoder {
         }
         Ok(())
     }
+}
+
+/// Whether `coded` is one body in chunked coding from its first byte to its last, without trailers. Nothing is decoded.
+#[must_use]
+pub fn is_whole_body(coded: &[u8]) -> bool {
+    let mut state = START;
+    let mut rest = coded;
+    while let Some((&b, after)) = rest.split_first() {
+        match state {
+            State::Data { left } => {
+                let data = usize::try_from(left).unwrap_or(usize::MAX);
+                let Some(behind) = rest.get(data..) else {
+                    return false;
+                };
+                rest = behind;
+                state = State::DataCr;
+            }
+            State::Trailers => return rest == b"\r\n",
+            _ => match step(state, b) {
+                Ok(next) => {
+                    state = next;
+                    rest = after;
+                }
+                Err(_) => return false,
+            },
+        }
+    }
+    false
+}
+
+/// One byte of the coding outside data and trailers.
+#[inline]
+fn step(state: State, b: u8) -> Result<State, BodyError> {
+    Ok(match (state, b) {
+        (State::Size { so_far, digits }, _) => match (b as char).to_digit(16) {
+            Some(_) if digits == SIZE_DIGITS_MAX => return Err(BodyError::SizeTooLarge),
+            // Sixteen digits fit 64 bits exactly.
+            Some(digit) => State::Size {
+                so_far: so_far << 4 | u64::from(digit),
+                digits: digits + 1,
+            },
+            None if digits == 0 => return Err(BodyError::SizeEmpty),
+            None => match b {
+                b'\r' => State::SizeLf { size: so_far },
+                b';' => State::Extension {
+                    size: so_far,
+                    line_bytes: u16::from(digits) + 1,
+                },
+                b'\n' => return Err(BodyError::BareLf),
+                _ => return Err(BodyError::SizeNotHex(b)),
+            },
+        },
+        (State::Extension { size, line_bytes }, _) => match b {
+            b'\r' => State::SizeLf { size },
+            b'\n' => return Err(BodyError::BareLf),
+            b if (b < 0x20 && b != b'\t') || b == 0x7f => {
+                return Err(BodyError::ExtensionByte(b));
+            }
+            // The line's CRLF is still to come.
+            _ if usize::from(line_bytes) + 2 >= CHUNK_LINE_BYTES_MAX => {
+                return Err(BodyError::LineTooLong);
+            }
+            _ => State::Extension {
+                size,
+                line_bytes: line_bytes + 1,
+            },
+        },
+        (State::SizeLf { size: 0 }, b'\n') => State::Trailers,
+        (State::SizeLf { size }, b'\n') => State::Data { left: size },
+        (State::DataCr, b'\r') => State::DataLf,
+        (State::DataLf, b'\n') => START,
+        (State::SizeLf { .. } | State::DataLf, _) => return Err(BodyError::BareCr),
+        (State::DataCr, b'\n') => return Err(BodyError::BareLf),
+        _ => return Err(BodyError::DataTooLong),
+    })
 }
 
 impl From<LineError> for BodyError {

@@ -28,6 +28,12 @@ fn decode(coded: &[u8], splits: &[usize]) -> Result<(Vec<u8>, usize, bool), Body
 
 fn check_every_split(coded: &[u8]) -> Result<(Vec<u8>, usize, bool), BodyError> {
     let whole = decode(coded, &[]);
+    let mut decoder = ChunkDecoder::new();
+    let is_whole = decoder
+        .decode_in_place(&mut coded.to_vec())
+        .is_ok_and(|decoded| decoded.done && decoded.consumed == coded.len())
+        && decoder.section.is_empty();
+    assert_eq!(is_whole_body(coded), is_whole, "{coded:?}");
     for split in 0..=coded.len() {
         assert_eq!(decode(coded, &[split]), whole, "at {split}");
     }

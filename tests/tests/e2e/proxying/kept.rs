@@ -61,6 +61,35 @@ fn an_answer_may_come_in_pieces_cut_anywhere() {
 }
 
 #[test]
+fn a_chunked_answer_may_come_whole_or_cut_anywhere() {
+    let head = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+    for body in [
+        "4\r\nbo\r\n\r\n3;x=y\r\ndy!\r\n0\r\n\r\n",
+        "7\r\nbo\r\ndy!\r\n0\r\nx-sum: 1\r\n\r\n",
+    ] {
+        let whole = [&head[..], body.as_bytes()].concat();
+        for cut in [
+            0,
+            1,
+            head.len() - 1,
+            head.len(),
+            head.len() + 5,
+            whole.len() - 5,
+            whole.len() - 1,
+        ] {
+            let (begun, rest) = whole.split_at(cut);
+            let (origin, asked, answer) = origin(begun, rest);
+            let proxy = Config::to(&origin).start();
+            let mut client = held(&proxy, &asked);
+            answer.raise();
+            assert_eq!(client.read_response().text(), "bo\r\ndy!", "cut at {cut}");
+            assert_eq!(client.get("/after").text(), "/after", "cut at {cut}");
+            assert_eq!(origin.seen().accepted, 1, "cut at {cut}");
+        }
+    }
+}
+
+#[test]
 fn what_an_origin_sends_behind_its_answer_is_nobodys_answer() {
     let answers = [ok("body"), b"HTTP/1.1 200 OK\r\n".to_vec()].concat();
     let (origin, asked, answer) = origin(b"", &answers);
