@@ -54,6 +54,23 @@ impl Machine {
     }
 }
 
+/// The kernel's threads that take up a CPU's network work where an interrupt leaves some (`ksoftirqd`): what they do is the
+/// measured traffic's. None where they cannot be seen.
+pub(super) fn network_threads(cpus: &[usize]) -> Vec<u32> {
+    let names: Vec<String> = cpus.iter().map(|cpu| format!("ksoftirqd/{cpu}")).collect();
+    let Ok(processes) = fs::read_dir("/proc") else {
+        return Vec::new();
+    };
+    let pids = processes
+        .flatten()
+        .filter_map(|process| process.file_name().to_str()?.parse().ok());
+    pids.filter(|pid: &u32| {
+        fs::read_to_string(format!("/proc/{pid}/comm"))
+            .is_ok_and(|name| names.iter().any(|own| own == name.trim_end()))
+    })
+    .collect()
+}
+
 /// CPU time up to a moment, on some CPUs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuTimes {

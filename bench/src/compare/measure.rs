@@ -41,6 +41,8 @@ pub(super) struct Bench<'a> {
     pub(super) load_threads: usize,
     /// All CPUs that matter, the proxy's and the load's.
     pub(super) all_cpus: Vec<usize>,
+    /// The kernel's threads that work for the measured traffic on them.
+    pub(super) network_threads: Vec<u32>,
     pub(super) window: Duration,
     pub(super) warm_up: Duration,
     pub(super) interrupted: &'a AtomicBool,
@@ -83,9 +85,9 @@ impl Bench<'_> {
         self.sleep(warm_up)?;
         self.await_connections(workload, &running);
         let pids = proxy.map(Process::pids).unwrap_or_default();
-        let before = Reading::now(&self.all_cpus, &pids, &running);
+        let before = self.read(&pids, &running);
         self.sleep(self.window)?;
-        let after = Reading::now(&self.all_cpus, &pids, &running);
+        let after = self.read(&pids, &running);
         let disturbance = before.disturbance(&after, self.all_cpus.len());
         // What is under way is awaited: a proxy that loses a request shows as a timeout.
         running.finish();
@@ -199,6 +201,18 @@ impl Bench<'_> {
         })
     }
 
+    fn read(&self, proxy: &[u32], running: &Running) -> Reading {
+        let sum = |pids: &[u32]| pids.iter().copied().map(cpu_time_of).sum();
+        Reading {
+            times: CpuTimes::now(&self.all_cpus),
+            harness: cpu_time_of(std::process::id()),
+            network: sum(&self.network_threads),
+            proxy: sum(proxy),
+            answered: running.counts().answered,
+            at: Instant::now(),
+        }
+    }
+
     fn settings(
         &self,
         workload: &Workload,
@@ -271,24 +285,19 @@ impl Bench<'_> {
 struct Reading {
     times: CpuTimes,
     harness: Duration,
+    network: Duration,
     proxy: Duration,
     answered: u64,
     at: Instant,
 }
 
 impl Reading {
-    fn now(cpus: &[usize], proxy: &[u32], running: &Running) -> Self {
-        Self {
-            times: CpuTimes::now(cpus),
-            harness: cpu_time_of(std::process::id()),
-            proxy: proxy.iter().copied().map(cpu_time_of).sum(),
-            answered: running.counts().answered,
-            at: Instant::now(),
-        }
+    fn accounted(&self) -> Duration {
+        self.harness + self.network + self.proxy
     }
 
     fn disturbance(&self, later: &Self, cpus: usize) -> Option<String> {
-        let accounted = (later.harness + later.proxy).saturating_sub(self.harness + self.proxy);
+        let accounted = later.accounted().saturating_sub(self.accounted());
         self.times
             .disturbance(&later.times, later.at - self.at, cpus, accounted)
     }

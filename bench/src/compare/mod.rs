@@ -152,6 +152,7 @@ impl Runner<'_> {
         let bench = Bench {
             load_cpus: self.load_cpus.clone(),
             load_threads: threads,
+            network_threads: host::network_threads(&all_cpus),
             all_cpus,
             window: self.settings.window,
             warm_up: self.settings.warm_up,
