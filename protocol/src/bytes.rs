@@ -117,19 +117,22 @@ impl Marks {
         // The last block that is whole covers the rest and what is marked already.
         let at = 16 * blocks.len();
         if let Some(last) = text.last_chunk::<16>() {
-            let Self { colons, controls } = Self::of_block(last);
-            let skipped = 16 - rest.len();
-            let last = Self {
-                colons: colons >> skipped,
-                controls: controls >> skipped,
-            };
-            marks.join(last, at);
+            marks.join(Self::of_block(last).skip(16 - rest.len()), at);
         } else {
             let mut block = [b' '; 16];
             block[..rest.len()].copy_from_slice(rest);
             marks.join(Self::of_block(&block), at);
         }
         marks
+    }
+
+    /// Those behind the first `bytes`, fewer than [`BYTES`](Self::BYTES).
+    #[inline]
+    pub(crate) fn skip(self, bytes: usize) -> Self {
+        Self {
+            colons: self.colons >> bytes,
+            controls: self.controls >> bytes,
+        }
     }
 
     #[inline]

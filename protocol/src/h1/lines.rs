@@ -198,10 +198,7 @@ impl Window {
             };
             return self.marks;
         }
-        Marks {
-            colons: self.marks.colons >> skipped,
-            controls: self.marks.controls >> skipped,
-        }
+        self.marks.skip(skipped)
     }
 }
 
