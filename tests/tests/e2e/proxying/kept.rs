@@ -44,19 +44,24 @@ fn held(proxy: &Proxy, asked: &Signal) -> Client {
     client
 }
 
+/// An answer that comes in two pieces on kept connections is `text`, and the connections go on being kept.
+fn assert_passed_in_two(whole: &[u8], cut: usize, text: &str) {
+    let (begun, rest) = whole.split_at(cut);
+    let (origin, asked, answer) = origin(begun, rest);
+    let proxy = Config::to(&origin).start();
+    let mut client = held(&proxy, &asked);
+    answer.raise();
+    assert_eq!(client.read_response().text(), text, "cut at {cut}");
+    assert_eq!(client.get("/after").text(), "/after", "cut at {cut}");
+    assert_eq!(origin.seen().accepted, 1, "cut at {cut}");
+}
+
 #[test]
 fn an_answer_may_come_in_pieces_cut_anywhere() {
     let whole = ok("body");
     let head = whole.len() - "body".len();
     for cut in [1, 16, head - 1, head, head + 2] {
-        let (begun, rest) = whole.split_at(cut);
-        let (origin, asked, answer) = origin(begun, rest);
-        let proxy = Config::to(&origin).start();
-        let mut client = held(&proxy, &asked);
-        answer.raise();
-        assert_eq!(client.read_response().text(), "body", "cut at {cut}");
-        assert_eq!(client.get("/after").text(), "/after", "cut at {cut}");
-        assert_eq!(origin.seen().accepted, 1, "cut at {cut}");
+        assert_passed_in_two(&whole, cut, "body");
     }
 }
 
@@ -68,23 +73,9 @@ fn a_chunked_answer_may_come_whole_or_cut_anywhere() {
         "7\r\nbo\r\ndy!\r\n0\r\nx-sum: 1\r\n\r\n",
     ] {
         let whole = [&head[..], body.as_bytes()].concat();
-        for cut in [
-            0,
-            1,
-            head.len() - 1,
-            head.len(),
-            head.len() + 5,
-            whole.len() - 5,
-            whole.len() - 1,
-        ] {
-            let (begun, rest) = whole.split_at(cut);
-            let (origin, asked, answer) = origin(begun, rest);
-            let proxy = Config::to(&origin).start();
-            let mut client = held(&proxy, &asked);
-            answer.raise();
-            assert_eq!(client.read_response().text(), "bo\r\ndy!", "cut at {cut}");
-            assert_eq!(client.get("/after").text(), "/after", "cut at {cut}");
-            assert_eq!(origin.seen().accepted, 1, "cut at {cut}");
+        let (head, end) = (head.len(), whole.len());
+        for cut in [0, 1, head - 1, head, head + 5, end - 5, end - 1] {
+            assert_passed_in_two(&whole, cut, "bo\r\ndy!");
         }
     }
 }
