@@ -37,11 +37,11 @@ where
         let (ring, output) = (ring.clone(), Rc::clone(&output));
         move || {
             let future = main(ring.clone());
-            let finisher = ring.clone();
+            let finisher = Finisher(ring.clone());
             ring.spawn(async move {
                 let value = future.await;
                 *output.borrow_mut() = Some(value);
-                finisher.shared.finished.set(true);
+                drop(finisher);
             });
         }
     };
@@ -55,6 +55,15 @@ where
     host::run(&ring, start, turn)?;
     let value = output.borrow_mut().take();
     value.ok_or_else(|| io::Error::other("the main task panicked"))
+}
+
+/// Ends the turning when the main task has ended, by a panic too.
+struct Finisher(Ring);
+
+impl Drop for Finisher {
+    fn drop(&mut self) {
+        self.0.shared.finished.set(true);
+    }
 }
 
 impl Ring {
