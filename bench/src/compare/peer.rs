@@ -15,6 +15,10 @@ use crate::cpus::CpuList;
 /// How long a proxy may take until it answers.
 const READY_MAX: Duration = Duration::from_secs(15);
 
+/// Requests that the origin has at once for each worker, where a proxy can have the others wait. The origin keeps one core
+/// busy with far fewer.
+const REQUESTS_AT_ORIGIN: usize = 64;
+
 /// One kind of proxy.
 #[derive(Debug)]
 pub struct Kind {
@@ -390,7 +394,7 @@ fn values(
     launch: &Launch<'_>,
     splice: bool,
     log: &Path,
-) -> io::Result<[(&'static str, String); 14]> {
+) -> io::Result<[(&'static str, String); 15]> {
     let flag = |set: bool, value: String| if set { value } else { String::new() };
     Ok([
         ("workers", launch.workers.to_string()),
@@ -406,6 +410,10 @@ fn values(
         ("splice", flag(splice, "yes".to_owned())),
         ("clients", launch.clients.to_string()),
         ("pool", launch.clients.min(4096).to_string()),
+        (
+            "at_origin",
+            (launch.workers * REQUESTS_AT_ORIGIN).to_string(),
+        ),
         ("files", launch.files.to_string()),
     ])
 }

@@ -11,12 +11,16 @@ use super::connection::Connection;
 use super::session::{FLUSH_LOOK_MS, Session, serve};
 use crate::exchange::Services;
 use crate::ring::{Group, Panic, clock, prefetch};
+use crate::upstream::Grant;
 
 /// Driver tasks kept waiting for work, whether any comes or not.
 const WAITING_KEPT: usize = 64;
 
 /// Levels of [`Downstream::foresee`].
-pub const FORESEEN: usize = 4;
+const FORESEEN: usize = 4;
+
+/// How many reports ahead each level of memory is asked for.
+const AHEAD: usize = 2;
 
 /// All client connections of one worker.
 pub struct Downstream {
@@ -28,6 +32,8 @@ pub struct Downstream {
     idle: RefCell<Idle>,
     /// What requests are served with that need no task.
     session: RefCell<Session>,
+    /// Kept for the next ones.
+    told: RefCell<Vec<(u64, Grant)>>,
     ready: RefCell<VecDeque<Box<Connection>>>,
     waiting: RefCell<Vec<Waker>>,
     /// The fewest drivers that waited since the last tick, and how many are to end for it.
@@ -111,6 +117,7 @@ impl Downstream {
             answer_tag,
             session: RefCell::default(),
             idle: RefCell::default(),
+            told: RefCell::default(),
             ready: RefCell::default(),
             waiting: RefCell::default(),
             spare: Cell::new(0),
@@ -157,9 +164,8 @@ impl Downstream {
         None
     }
 
-    /// Something is about to be said of the connection `tag` names: has what it lies in at hand by then. One level of
-    /// pointers for each call, from 0 to `FORESEEN - 1`, each wants what the one before asked for.
-    pub fn foresee(&self, tag: u64, level: usize) {
+    /// One level of pointers for each call, from 0 to `FORESEEN - 1`; each wants what the one before asked for.
+    fn foresee(&self, tag: u64, level: usize) {
         let idle = self.idle.borrow();
         let Some(slot) = idle.slots.get(tag as u32 as usize) else {
             return;
@@ -205,8 +211,12 @@ impl Downstream {
                     return Next::Serve(connection);
                 }
                 let socket = connection.stream.socket();
+                let waiting = connection
+                    .pending
+                    .as_ref()
+                    .is_some_and(|it| it.is_waiting());
                 // Arming a receive just to notice a client that goes away would cost every short connection an operation.
-                if connection.requests == 1 {
+                if connection.requests == 1 && !waiting {
                     socket.leave_unarmed(tag);
                 } else {
                     socket.leave(tag);
@@ -250,6 +260,44 @@ impl Downstream {
                 Next::Serve(connection)
             }
         });
+    }
+
+    /// Requests that waited for connections were given some.
+    pub fn told(self: &Rc<Self>) {
+        let mut told = std::mem::take(&mut *self.told.borrow_mut());
+        self.services.pools.take_told(&mut told);
+        for at in 0..told.len() {
+            self.foresee_ahead(|ahead| told.get(at + ahead).map(|(tag, _)| *tag));
+            let (tag, ref mut grant) = told[at];
+            self.handle(retag(tag, self.tag), |mut connection| {
+                let Connection { pending, timer, .. } = &mut *connection;
+                let (Some(pending), Some(granted)) = (pending, grant.take()) else {
+                    return Next::Serve(connection);
+                };
+                match pending.send(&self.services, granted, timer, tag) {
+                    Ok(()) => Next::Stay(connection),
+                    Err(granted) => {
+                        *grant = Some(granted);
+                        Next::Serve(connection)
+                    }
+                }
+            });
+            if let Some(unused) = grant.take() {
+                self.services.pools.give_back(unused);
+            }
+        }
+        told.clear();
+        *self.told.borrow_mut() = told;
+    }
+
+    /// Something is about to be said of the connections that `tag` names, by how much later: has what they lie in at hand
+    /// by then.
+    pub fn foresee_ahead(&self, tag: impl Fn(usize) -> Option<u64>) {
+        for level in 0..FORESEEN {
+            if let Some(tag) = tag(AHEAD * (FORESEEN - level)) {
+                self.foresee(tag, level);
+            }
+        }
     }
 
     /// Has `f` see to the connection whose tag it is. A panic ends that connection alone.

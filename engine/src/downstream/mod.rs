@@ -10,5 +10,5 @@ mod session;
 mod settings;
 
 pub use connection::{Connection, Guard, Shared};
-pub use drivers::{Downstream, FORESEEN};
+pub use drivers::Downstream;
 pub use settings::*;

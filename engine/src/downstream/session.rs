@@ -56,6 +56,7 @@ pub(super) async fn serve(
     }
     loop {
         let (in_flight, mut outcome);
+        let waiting = connection.pending.take_if(|pending| pending.is_waiting());
         if let Some(pending) = connection.pending.take() {
             in_flight = InFlight(services);
             let (stream, peer) = connection.parts();
@@ -64,6 +65,16 @@ pub(super) async fn serve(
             outcome = exchange::resume(services, exchange, &mut client, pending, &peer).await;
         } else {
             session.begin(services);
+            if let Some(waiting) = waiting {
+                // From the start, and not in flight until its head is parsed again.
+                drop(InFlight(services));
+                connection.requests -= 1;
+                let Connection { stream, .. } = &mut *connection;
+                if !waiting.undo(services, &mut session.exchange, stream) {
+                    refuse(downstream, &mut connection, session, Failure::Overloaded).await;
+                    return None;
+                }
+            }
             let (lease, length) = match read_head(downstream, &mut connection, session).await {
                 Head::Request(lease, length) => (lease, length),
                 Head::Closed => return None,
@@ -116,6 +127,7 @@ pub(super) async fn serve(
 impl Session {
     /// Makes ready for a request.
     fn begin(&mut self, services: &Services) {
+        self.exchange.queued_ns = None;
         self.exchange.remembered.begin(services.ring.now_ns());
         self.exchange.request.reset();
     }
@@ -132,8 +144,8 @@ impl Session {
         remembered.keep(request, lease.bytes(), logged);
     }
 
-    /// Sends the request that has arrived, if that takes no waiting: what comes of it is reported by `tag`. Else nothing
-    /// was done, and `serve` is to be called.
+    /// Sends the request that has arrived, if that takes no waiting, or has it wait for a connection: what comes of it is
+    /// reported by `tag`. Else nothing was done, and `serve` is to be called.
     pub(super) fn quick_begin(
         &mut self,
         services: &Services,

@@ -3,7 +3,8 @@
 //! Invariant: a request is sent a second time only when the first sending cannot have had an effect, or when its method
 //! says that twice is as good as once (RFC 9110 §9.2.2).
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
 use std::task::Poll;
 
 use ringway_protocol::h1::encode::{self, ConnectionField, SimpleResponse, Target};
@@ -23,7 +24,7 @@ use crate::message::{Pump, PumpError};
 use crate::observe::Retry;
 use crate::ring::{Lease, Ring};
 use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
-use crate::upstream::{Connection, OriginError};
+use crate::upstream::{Connection, OriginError, Turn};
 
 /// 1xx responses passed on for one request; beyond it the origin is refused.
 const INFORMATIONAL_MAX: u32 = 32;
@@ -50,6 +51,8 @@ pub struct Exchange {
     /// The request's head as sent to the origin, kept until the answer's first byte for a second sending.
     pub(super) out: Vec<u8>,
     prefix: Vec<u8>,
+    /// Since when the request has waited for a connection already.
+    pub queued_ns: Option<u64>,
 }
 
 /// Serves one request whose head takes `length` bytes of `lease`. `begun` in `exchange.remembered`.
@@ -193,7 +196,9 @@ impl<'a, C: Client> Run<'a, C> {
     pub(super) fn enter(&mut self, route: &Route) {
         self.outcome.route = Some(route.index);
         if let Some(timeout) = route.timeout {
-            self.route_deadline_ms = self.services.ring.now_ms() + timeout.as_millis() as u64;
+            let begun_ns = self.exchange.queued_ns;
+            let begun_ms = begun_ns.unwrap_or_else(|| self.services.ring.now_ns()) / 1_000_000;
+            self.route_deadline_ms = begun_ms + timeout.as_millis() as u64;
         }
     }
 
@@ -436,7 +441,8 @@ impl<'a, C: Client> Run<'a, C> {
                     stats.retried(Retry::StaleReuse);
                     // Its place among the endpoint's connections is needed for the fresh one.
                     drop(connection);
-                    let acquired = services.pools.connect(upstream, endpoint).await?;
+                    let turn = Turn::Since(services.ring.now_ns());
+                    let acquired = services.pools.connect(upstream, endpoint, turn).await?;
                     stats.connects.increment();
                     connection = acquired.connection;
                     self.exchange.response.reset();
@@ -466,6 +472,10 @@ impl<'a, C: Client> Run<'a, C> {
     async fn acquire(&mut self, upstream: usize) -> Result<(Box<Connection>, usize), Failure> {
         let pools = &self.services.pools;
         let stats = self.services.stats.upstream(upstream);
+        let mut turn = match self.exchange.queued_ns.take() {
+            Some(since_ns) => Turn::Since(since_ns),
+            None => Turn::New,
+        };
         let (mut tried, mut attempts) = (0u64, 0);
         loop {
             let endpoint = pools.choose(upstream, tried)?;
@@ -473,7 +483,26 @@ impl<'a, C: Client> Run<'a, C> {
             if let Some(connection) = pools.take_idle(upstream, endpoint) {
                 return Ok((connection, endpoint));
             }
-            match pools.connect(upstream, endpoint).await {
+            let turn = std::mem::replace(&mut turn, Turn::New);
+            let limited = pools.is_limited(upstream, endpoint);
+            let mut connecting = pin!(pools.connect(upstream, endpoint, turn));
+            let (client, timer) = (&mut *self.client, self.peer.timer);
+            if self.route_deadline_ms < u64::MAX {
+                timer.set(self.route_deadline_ms);
+            } else {
+                timer.clear();
+            }
+            let acquired = poll_fn(|cx| {
+                // What nobody waits for takes no place of a connection.
+                if client.is_ended() && client.poll_gone(cx, limited).is_ready() {
+                    return Poll::Ready(Err(Failure::ClientGone));
+                }
+                if let Poll::Ready(acquired) = connecting.as_mut().poll(cx) {
+                    return Poll::Ready(Ok(acquired));
+                }
+                timer.poll(cx).map(|()| Err(Failure::RouteTimeout))
+            });
+            match acquired.await? {
                 Ok(acquired) => {
                     self.outcome.phases.queue = acquired.queue;
                     if let Some(took) = acquired.connect {
@@ -488,8 +517,7 @@ impl<'a, C: Client> Run<'a, C> {
                     attempts += 1;
                     tried |= 1u64.checked_shl(endpoint as u32).unwrap_or(0);
                     let others = pools.endpoints(upstream) > attempts as usize;
-                    let late = self.services.ring.now_ms() >= self.route_deadline_ms;
-                    if !others || late || attempts >= CONNECT_ATTEMPTS_MAX {
+                    if !others || attempts >= CONNECT_ATTEMPTS_MAX {
                         return Err(error.into());
                     }
                     stats.retried(Retry::Connect);

@@ -1,28 +1,38 @@
 //! The short way of most exchanges: two calls and no task.
 //!
 //! A request that is all there and finds a kept connection is sent at once; an answer that comes in one piece is passed on
-//! at once. Between the two nothing is kept but a [`Pending`]. Whatever is not so simple goes on in a task: `serve` from
-//! the request, [`resume`] from the wait for the answer. Both ways take the same steps, those of `forward`.
+//! at once. Between the two nothing is kept but a [`Pending`]. Where the endpoint has its maximum of connections, a third
+//! call sends the request when one is free. Whatever is not so simple goes on in a task: `serve` from the request,
+//! [`resume`] from the wait for the answer. Both ways take the same steps, those of `forward`.
 
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use ringway_protocol::{BodyFraming, Method, Upgrade, Version};
 
 use super::forward::{Exchange, Run};
 use super::record::{Outcome, Remembered};
 use super::{Client, Peer, Services};
-use crate::ring::{Lease, prefetch};
+use crate::ring::{Lease, Timer, prefetch};
 use crate::route::{Action, Match};
-use crate::upstream::Connection;
+use crate::transport::Stream;
+use crate::upstream::{Choice, Connection};
 
 /// Spare ones kept; more are in use only while a crowd waits.
 const SPARE_KEPT: usize = 1024;
 
-/// A request that was sent whole and whose answer has not come.
+/// Bytes of a head for which a spare one keeps memory.
+const SPARE_BYTES_KEPT: usize = 4096;
+
+/// A request that was sent whole and whose answer has not come, or that waits for a connection to be sent on.
 #[derive(Default)]
 pub struct Pending {
-    /// Its connection; `None` in a spare one.
+    /// Its connection; `None` while it waits for one, and in a spare one.
     connection: Option<Box<Connection>>,
+    /// The request as it was received, should it be served in a task instead; empty unless it waits or has waited.
+    received: Vec<u8>,
+    /// Since when it has waited; after that, how long it did.
+    queued_ns: u64,
     /// Index of its route.
     route: usize,
     method: Method,
@@ -35,8 +45,9 @@ pub struct Pending {
     remembered: Remembered,
 }
 
-/// Sends a request whose head takes `length` bytes of `lease`, if that takes no waiting; what comes of it is reported by
-/// `tag`, and the client's timer is set. Else nothing was done, and the lease is given back.
+/// Sends a request whose head takes `length` bytes of `lease`, if that takes no waiting, or has it wait for a connection
+/// where the endpoint has its maximum; what comes of it is reported by `tag`, and the client's timer is set. Else nothing
+/// was done, and the lease is given back.
 pub fn begin<C: Client>(
     services: &Services,
     exchange: &mut Exchange,
@@ -76,13 +87,15 @@ pub fn begin<C: Client>(
     if limit > 0 && body > limit {
         return Err(lease);
     }
-    let Some(mut connection) = services.pools.choose_idle(*upstream) else {
-        return Err(lease);
+    let mut choice = services.pools.choose_kept(*upstream, body == 0);
+    let endpoint = match &choice {
+        Choice::Kept(connection) => connection.endpoint,
+        Choice::Full(endpoint) => *endpoint,
+        Choice::Open => return Err(lease),
     };
     run.enter(route);
     run.client.begin_body(run.exchange.request.framing, limit);
     run.name(bytes);
-    let endpoint = connection.endpoint;
     let written = run.write_head(
         route,
         *upstream,
@@ -93,31 +106,43 @@ pub fn begin<C: Client>(
         &lease,
         length,
     );
-    let sent = match written {
-        Ok(()) => {
-            run.take_along(&lease, length);
-            run.outgoing(Some(lease))
-        }
-        Err(_) => Err(Some(lease)),
-    };
-    match sent {
-        Ok(head) => run.send(&mut connection, head),
-        Err(lease) => {
-            services.pools.put_back(connection, None);
-            return Err(lease.expect("it is the one passed in"));
-        }
-    }
-    let deadline_ms = services.ring.now_ms() + connection.head_timeout_ms;
-    run.set_timer(deadline_ms, !peer.first);
-    let route_deadline_ms = run.route_deadline_ms;
-    connection.await_answer(tag);
     let mut pending = services.spare.borrow_mut().pop().unwrap_or_default();
-    pending.connection = Some(connection);
+    let sent = match (written, &mut choice) {
+        (Ok(()), Choice::Kept(connection)) => {
+            run.take_along(&lease, length);
+            run.outgoing(Some(lease)).map(|head| {
+                run.send(connection, head);
+                let deadline_ms = services.ring.now_ms() + connection.head_timeout_ms;
+                run.set_timer(deadline_ms, !peer.first);
+                connection.leave(tag);
+                pending.sent_ns = services.ring.now_ns();
+            })
+        }
+        (Ok(()), _) => {
+            pending.received.extend_from_slice(lease.bytes());
+            pending.queued_ns = services.ring.now_ns();
+            run.set_timer(services.pools.wait(*upstream, endpoint, tag), true);
+            Ok(())
+        }
+        (Err(_), _) => Err(Some(lease)),
+    };
+    let route_deadline_ms = run.route_deadline_ms;
+    let connection = match choice {
+        Choice::Kept(connection) => Some(connection),
+        _ => None,
+    };
+    if let Err(lease) = sent {
+        give_back(services, pending);
+        if let Some(connection) = connection {
+            services.pools.give_back(connection);
+        }
+        return Err(lease.expect("it is the one passed in"));
+    }
+    pending.connection = connection;
     pending.route = route.index;
     pending.method = exchange.request.method;
     pending.version = exchange.request.version;
     pending.keep_alive = exchange.request.keep_alive;
-    pending.sent_ns = services.ring.now_ns();
     pending.route_deadline_ms = route_deadline_ms;
     std::mem::swap(&mut pending.out, &mut exchange.out);
     std::mem::swap(&mut pending.remembered, &mut exchange.remembered);
@@ -125,11 +150,61 @@ pub fn begin<C: Client>(
 }
 
 impl Pending {
-    /// Has its connection at hand when the answer is passed on.
+    /// Has what it goes on with at hand: its connection, or the head to be sent.
     pub fn prefetch(&self) {
-        if let Some(connection) = &self.connection {
-            prefetch(&**connection);
+        match &self.connection {
+            Some(connection) => prefetch(&**connection),
+            None => prefetch(&self.out[..]),
         }
+    }
+
+    /// Whether it waits for a connection.
+    pub fn is_waiting(&self) -> bool {
+        self.connection.is_none()
+    }
+
+    /// Sends it on a connection it has waited for; as `begin` does. An error gives that back: no memory is left.
+    pub fn send(
+        &mut self,
+        services: &Services,
+        mut connection: Box<Connection>,
+        timer: &Timer,
+        tag: u64,
+    ) -> Result<(), Box<Connection>> {
+        let Some(mut head) = services.ring.lease(self.out.len()) else {
+            return Err(connection);
+        };
+        head.append(&self.out);
+        let stats = services.stats.upstream(connection.upstream);
+        stats.reused.increment();
+        connection.send_head(head, BodyFraming::None);
+        connection.leave(tag);
+        let now_ms = services.ring.now_ms();
+        timer.set((now_ms + connection.head_timeout_ms).min(self.route_deadline_ms));
+        self.sent_ns = services.ring.now_ns();
+        self.queued_ns = self.sent_ns - self.queued_ns;
+        self.connection = Some(connection);
+        Ok(())
+    }
+
+    /// Has what waits for a connection served from the start, by `serve`: the stream gets its bytes back. False: no memory
+    /// is left for them.
+    pub fn undo(
+        self: Box<Self>,
+        services: &Services,
+        exchange: &mut Exchange,
+        stream: &mut Stream,
+    ) -> bool {
+        exchange.queued_ns = Some(self.queued_ns);
+        exchange.remembered.begun_ns = self.remembered.begun_ns;
+        let lease = services.ring.lease(self.received.len());
+        let had = lease.is_some();
+        if let Some(mut lease) = lease {
+            lease.append(&self.received);
+            stream.put_back(lease);
+        }
+        give_back(services, self);
+        had
     }
 
     /// The request's version.
@@ -153,6 +228,9 @@ impl Pending {
         outcome.route = Some(self.route);
         outcome.endpoint = Some((connection.upstream, connection.endpoint));
         outcome.sent(connection.reused);
+        if !self.received.is_empty() {
+            outcome.phases.queue = Some(Duration::from_nanos(self.queued_ns));
+        }
         Some(connection)
     }
 }
@@ -217,7 +295,11 @@ pub async fn resume<C: Client>(
     outcome
 }
 
-fn give_back(services: &Services, pending: Box<Pending>) {
+fn give_back(services: &Services, mut pending: Box<Pending>) {
+    for bytes in [&mut pending.out, &mut pending.received] {
+        bytes.clear();
+        bytes.shrink_to(SPARE_BYTES_KEPT);
+    }
     let mut spare = services.spare.borrow_mut();
     if spare.len() < SPARE_KEPT {
         spare.push(pending);

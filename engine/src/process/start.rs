@@ -127,7 +127,11 @@ pub fn run(settings: &Settings, announce: Announce) -> Result<(), StartError> {
     let limits: Vec<Vec<Arc<Limit>>> = settings
         .upstreams
         .iter()
-        .map(|upstream| upstream.endpoints.iter().map(|_| Arc::default()).collect())
+        .map(|upstream| {
+            let max = upstream.pool.max_connections;
+            let limit = |_| Arc::new(Limit::new(max, cpus.len()));
+            upstream.endpoints.iter().map(limit).collect()
+        })
         .collect();
     let labels = table.labels();
     let names: Vec<String> = settings

@@ -209,6 +209,14 @@ impl Ring {
         std::mem::swap(&mut self.shared.state.borrow_mut().unattended, tags);
     }
 
+    /// Has `tag` taken with those of the sockets and timers that nobody looks after.
+    pub fn report(&self, tag: u64) {
+        // Whoever drops something while the state is in use has to do with a later look.
+        if let Ok(mut state) = self.shared.state.try_borrow_mut() {
+            state.unattended.push(tag);
+        }
+    }
+
     /// A handle other threads wake this reactor with.
     pub fn remote(&self) -> io::Result<Remote> {
         let mut state = self.shared.state.borrow_mut();

@@ -10,7 +10,7 @@ use ringway_protocol::{
     BodyError, BodyFraming, Limits, Method, ResponseError, ResponseHead, is_whole_body,
 };
 
-use super::pool::Permit;
+use super::queue::Permit;
 use super::settings::Pool;
 use crate::message::{Part, Sink, Source, Trailers};
 use crate::ring::{Group, Lease, Ring};
@@ -140,8 +140,8 @@ impl Connection {
         self.reader.is_ended() && !self.reader.has_trailers()
     }
 
-    /// Leaves the connection to itself until something of the answer comes, or its end: reported by `tag`.
-    pub fn await_answer(&self, tag: u64) {
+    /// Leaves the connection to itself until something comes, of the answer, or its end: reported by `tag`.
+    pub fn leave(&self, tag: u64) {
         self.stream.socket().leave(tag);
     }
 
@@ -195,8 +195,8 @@ impl Connection {
         Ok(lease)
     }
 
-    /// Leaves the connection to itself until the next request.
-    pub(super) fn leave(&mut self, tag: u64) {
+    /// Gets ready for the next request.
+    pub(super) fn rest(&mut self) {
         let socket = self.stream.socket();
         if std::mem::take(&mut self.spliced) {
             socket.set_group(Group::Small);
@@ -205,7 +205,6 @@ impl Connection {
             socket.set_group(Group::Large);
             socket.keep_receiving();
         }
-        socket.leave(tag);
     }
 
     /// Whether another request may follow: the exchange is complete and nothing is left over.

@@ -3,10 +3,12 @@
 pub mod balance;
 mod connection;
 mod pool;
+mod queue;
 mod resolve;
 mod settings;
 
 pub use connection::{Connection, OriginError};
-pub use pool::{AcquireError, Acquired, Known, Limit, Pools};
+pub use pool::{AcquireError, Acquired, Choice, Known, Pools, Tags, Turn};
+pub use queue::{Grant, Limit};
 pub use resolve::{Addresses, Resolver};
 pub use settings::*;

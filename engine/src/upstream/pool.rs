@@ -3,16 +3,16 @@
 //! An idle connection is data, not a task: its socket listens by itself and reports when the origin closes it.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Poll, Waker};
+use std::task::Poll;
 use std::time::Duration;
 
 use super::balance::RoundRobin;
 use super::connection::Connection;
+use super::queue::{Grant, Limit, Permit, Queue};
 use super::resolve::Addresses;
 use super::settings::{Endpoint, Settings};
 use crate::ring::{Connect, Group, Ring, Socket, Timer, prefetch};
@@ -23,35 +23,6 @@ const PASSED_OVER_MS: u64 = 1000;
 
 /// Addresses of one name tried before its endpoint counts as unreachable.
 const ADDRESSES_TRIED_MAX: usize = 3;
-
-/// How often a request that waits for a connection looks whether one may be made: other workers' ends are not told.
-const QUEUE_LOOK_MS: u64 = 16;
-
-/// Connections to one endpoint over the whole process.
-#[derive(Debug, Default)]
-pub struct Limit {
-    open: AtomicUsize,
-    /// Requests waiting for one, on whichever worker: idle connections are given up for them.
-    wanted: AtomicUsize,
-}
-
-/// One connection's share of its endpoint's [`Limit`].
-pub(super) struct Permit(Arc<Limit>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        self.0.open.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A request that waits; gone when it stops waiting.
-struct Wanted(Arc<Limit>);
-
-impl Drop for Wanted {
-    fn drop(&mut self) {
-        self.0.wanted.fetch_sub(1, Ordering::Relaxed);
-    }
-}
 
 /// Why there is no connection.
 #[derive(Debug)]
@@ -93,11 +64,7 @@ struct Place {
     #[allow(clippy::vec_box, reason = "moving the boxes is the point")]
     idle: Vec<Box<Connection>>,
     passed_over_until_ms: u64,
-    limit: Arc<Limit>,
-    /// Requests of this worker that wait, first come first served.
-    waiters: VecDeque<(u32, Waker)>,
-    /// Idle connections that waiters have been woken for.
-    promised: usize,
+    queue: Rc<Queue>,
 }
 
 struct Pool {
@@ -109,26 +76,67 @@ struct Pool {
     places: Vec<Place>,
 }
 
+/// What waiting in a queue brought.
+enum Turned {
+    Connection(Box<Connection>),
+    Permit(Permit),
+}
+
 /// Every upstream's pool on one worker.
 pub struct Pools {
     ring: Ring,
     pools: RefCell<Vec<Pool>>,
-    /// Put before an idle connection's place in its tag.
-    tag: u64,
+    tags: Tags,
     serial: std::cell::Cell<u32>,
+    /// What requests without a task were given, which waited for it: by the tags they wait by.
+    told: RefCell<Vec<(u64, Grant)>>,
+}
+
+/// Top bytes of what a worker's pools have reported.
+#[derive(Debug, Clone, Copy)]
+pub struct Tags {
+    /// An idle connection: for [`Pools::unattended`].
+    pub idle: u64,
+    /// Requests that wait: for [`Pools::look`].
+    pub queue: u64,
+    /// Some of them were given something: [`Pools::take_told`] has it.
+    pub told: u64,
+}
+
+/// A kept connection, or none.
+pub enum Choice {
+    /// One to the endpoint whose turn it was.
+    Kept(Box<Connection>),
+    /// That endpoint has its maximum, and all are in use.
+    Full(usize),
+    /// One has to be opened; the endpoint's turn it stays.
+    Open,
+}
+
+/// How a request comes to an endpoint that has its maximum.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It has to wait until all who wait already have had theirs.
+    New,
+    /// It has had its turn, or was given it: it waits since then, in nanoseconds of the reactor's clock.
+    Since(u64),
 }
 
 impl Pools {
-    /// Empty pools. `tag` goes into the top byte of what idle sockets report.
-    pub fn new(ring: &Ring, upstreams: &[Known], worker: usize, tag: u64) -> Self {
+    /// Empty pools of worker `worker`.
+    pub fn new(ring: &Ring, upstreams: &[Known], worker: usize, tags: Tags) -> Self {
         let pools = upstreams
             .iter()
+            .enumerate()
             .map(
-                |Known {
-                     settings,
-                     addresses,
-                     limits,
-                 }| {
+                |(
+                    upstream,
+                    Known {
+                        settings,
+                        addresses,
+                        limits,
+                    },
+                )| {
                     let weights: Vec<u32> = settings
                         .endpoints
                         .iter()
@@ -141,13 +149,17 @@ impl Pools {
                         addresses: Arc::clone(addresses),
                         places: limits
                             .iter()
-                            .map(|limit| Place {
+                            .enumerate()
+                            .map(|(endpoint, limit)| Place {
                                 addresses_next: worker,
                                 idle: Vec::new(),
                                 passed_over_until_ms: 0,
-                                limit: Arc::clone(limit),
-                                waiters: VecDeque::new(),
-                                promised: 0,
+                                queue: Queue::new(
+                                    ring,
+                                    limit,
+                                    worker,
+                                    place_tag(tags.queue, upstream, endpoint),
+                                ),
                             })
                             .collect(),
                     }
@@ -157,8 +169,9 @@ impl Pools {
         Self {
             ring: ring.clone(),
             pools: RefCell::new(pools),
-            tag,
+            tags,
             serial: std::cell::Cell::new(0),
+            told: RefCell::default(),
         }
     }
 
@@ -182,6 +195,13 @@ impl Pools {
     /// How many endpoints an upstream has.
     pub fn endpoints(&self, upstream: usize) -> usize {
         self.pools.borrow()[upstream].places.len()
+    }
+
+    /// Whether an endpoint has a maximum of connections.
+    pub fn is_limited(&self, upstream: usize, endpoint: usize) -> bool {
+        self.pools.borrow()[upstream].places[endpoint]
+            .queue
+            .is_limited()
     }
 
     /// The endpoint whose turn it is. Those in `tried` are left out while others are there.
@@ -212,29 +232,28 @@ impl Pools {
             .ok_or(AcquireError::Unresolved)
     }
 
-    /// A kept connection to the endpoint whose turn it is; where there is none, its turn it stays.
-    pub fn choose_idle(&self, upstream: usize) -> Option<Box<Connection>> {
-        let endpoint = self.choose(upstream, 0).ok()?;
-        let idle = self.take_idle(upstream, endpoint);
-        if idle.is_none() {
-            self.pools.borrow_mut()[upstream].given_back = Some(endpoint);
+    /// A kept connection to the endpoint whose turn it is. Where there is none and it does not have its maximum, or the
+    /// request may not wait without a task, its turn it stays.
+    pub fn choose_kept(&self, upstream: usize, may_wait: bool) -> Choice {
+        let Ok(endpoint) = self.choose(upstream, 0) else {
+            return Choice::Open;
+        };
+        if let Some(connection) = self.take_idle(upstream, endpoint) {
+            return Choice::Kept(connection);
         }
-        idle
+        let pool = &mut self.pools.borrow_mut()[upstream];
+        if may_wait && pool.places[endpoint].queue.is_full() {
+            return Choice::Full(endpoint);
+        }
+        pool.given_back = Some(endpoint);
+        Choice::Open
     }
 
     /// A kept connection to an endpoint, the one used last.
     pub fn take_idle(&self, upstream: usize, endpoint: usize) -> Option<Box<Connection>> {
-        self.take(upstream, endpoint, false)
-    }
-
-    fn take(&self, upstream: usize, endpoint: usize, waited: bool) -> Option<Box<Connection>> {
         let now_ms = self.ring.now_ms();
         let mut pools = self.pools.borrow_mut();
         let place = &mut pools[upstream].places[endpoint];
-        // What waiters were woken for is theirs.
-        if !waited && place.promised >= place.idle.len() {
-            return None;
-        }
         while let Some(mut connection) = place.idle.pop() {
             // A round's requests come one after the other.
             if let [.., second, next] = &*place.idle {
@@ -247,10 +266,19 @@ impl Pools {
             {
                 continue;
             }
-            connection.reused = true;
             return Some(connection);
         }
         None
+    }
+
+    /// Has a request wait for a connection that has no task: it is told of it by `tag`, as [`Pools::take_told`] says.
+    /// Returns until when, in milliseconds of the reactor's clock.
+    pub fn wait(&self, upstream: usize, endpoint: usize, tag: u64) -> u64 {
+        let pool = &self.pools.borrow()[upstream];
+        let timeout_ms = pool.settings.pool.queue_timeout.as_millis() as u64;
+        let until_ms = self.ring.now_ms() + timeout_ms;
+        pool.places[endpoint].queue.wait(tag, until_ms);
+        until_ms
     }
 
     /// Makes a connection to an endpoint, waiting for its turn where the endpoint has its maximum.
@@ -258,9 +286,9 @@ impl Pools {
         &self,
         upstream: usize,
         endpoint: usize,
+        turn: Turn,
     ) -> Result<Acquired, AcquireError> {
-        let begun_ns = self.ring.now_ns();
-        let (pool, limit, (addresses, first)) = {
+        let (pool, queue, (addresses, first)) = {
             let mut pools = self.pools.borrow_mut();
             let pool = &mut pools[upstream];
             let all = &pool.addresses[endpoint];
@@ -272,49 +300,30 @@ impl Pools {
             place.addresses_next = first.wrapping_add(1);
             (
                 pool.settings.pool,
-                Arc::clone(&place.limit),
+                Rc::clone(&place.queue),
                 (Arc::clone(&pool.addresses), first),
             )
         };
-        let permit = if pool.max_connections == 0 {
-            None
-        } else {
-            let until_ms = self.ring.now_ms() + pool.queue_timeout.as_millis() as u64;
-            let mut wanted = None;
-            loop {
-                if wanted.is_some()
-                    && let Some(connection) = self.take(upstream, endpoint, true)
-                {
-                    let queue = Some(Duration::from_nanos(self.ring.now_ns() - begun_ns));
+        let (permit, waited) = if queue.is_limited() {
+            let since_ns = match turn {
+                Turn::New => self.ring.now_ns(),
+                Turn::Since(since_ns) => since_ns,
+            };
+            let until_ms = since_ns / 1_000_000 + pool.queue_timeout.as_millis() as u64;
+            let turned = self.queue(&queue, turn, until_ms).await?;
+            let waited = Duration::from_nanos(self.ring.now_ns() - since_ns);
+            match turned {
+                Turned::Connection(connection) => {
                     return Ok(Acquired {
                         connection,
                         connect: None,
-                        queue,
+                        queue: Some(waited),
                     });
                 }
-                let took = limit
-                    .open
-                    .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |open| {
-                        (open < pool.max_connections).then_some(open + 1)
-                    });
-                if took.is_ok() {
-                    break;
-                }
-                if wanted.is_none() {
-                    limit.wanted.fetch_add(1, Ordering::Relaxed);
-                    wanted = Some(Wanted(Arc::clone(&limit)));
-                }
-                if self.ring.now_ms() >= until_ms {
-                    return Err(AcquireError::QueueTimeout);
-                }
-                self.wait(
-                    upstream,
-                    endpoint,
-                    until_ms.min(self.ring.now_ms() + QUEUE_LOOK_MS),
-                )
-                .await;
+                Turned::Permit(permit) => (Some(permit), Some(waited)),
             }
-            Some(Permit(limit))
+        } else {
+            (None, None)
         };
         let queued_ns = self.ring.now_ns();
         // A name's addresses are one endpoint: one that refuses is no reason to fail while another may not.
@@ -344,41 +353,38 @@ impl Pools {
         Ok(Acquired {
             connection,
             connect: Some(Duration::from_nanos(self.ring.now_ns() - queued_ns)),
-            queue: (pool.max_connections > 0).then(|| Duration::from_nanos(queued_ns - begun_ns)),
+            queue: waited,
         })
     }
 
-    /// Waits for a connection to be put back, or until the time given: other workers' ends are not told.
-    async fn wait(&self, upstream: usize, endpoint: usize, until_ms: u64) {
-        let timer = Timer::new(&self.ring);
-        timer.set(until_ms);
-        let ticket = self.serial.get();
-        self.serial.set(ticket.wrapping_add(1));
-        let mut queued = false;
-        std::future::poll_fn(|cx| {
-            let mut pools = self.pools.borrow_mut();
-            let place = &mut pools[upstream].places[endpoint];
-            let at = place.waiters.iter().position(|(other, _)| *other == ticket);
-            match at {
-                None if queued => {
-                    place.promised = place.promised.saturating_sub(1);
-                    return Poll::Ready(());
-                }
-                None => {
-                    queued = true;
-                    place.waiters.push_back((ticket, cx.waker().clone()));
-                }
-                Some(at) => {
-                    if timer.poll(cx).is_ready() {
-                        place.waiters.remove(at);
-                        return Poll::Ready(());
-                    }
-                    place.waiters[at].1.clone_from(cx.waker());
-                }
+    /// Waits in an endpoint's queue.
+    async fn queue(
+        &self,
+        queue: &Rc<Queue>,
+        turn: Turn,
+        until_ms: u64,
+    ) -> Result<Turned, AcquireError> {
+        let mut may_open = turn != Turn::New || !queue.is_full();
+        loop {
+            if may_open && let Some(permit) = queue.permit() {
+                return Ok(Turned::Permit(permit));
             }
-            timer.poll(cx)
-        })
-        .await;
+            if self.ring.now_ms() >= until_ms {
+                return Err(AcquireError::QueueTimeout);
+            }
+            let timer = Timer::new(&self.ring);
+            timer.set(until_ms);
+            let waiting = queue.wait_in_task(until_ms);
+            let grant = std::future::poll_fn(|cx| match waiting.poll(cx) {
+                Poll::Ready(grant) => Poll::Ready(grant),
+                Poll::Pending => timer.poll(cx).map(|()| None),
+            })
+            .await;
+            if let Some(connection) = grant {
+                return Ok(Turned::Connection(connection));
+            }
+            may_open = true;
+        }
     }
 
     async fn open(&self, address: SocketAddr, until_ms: u64) -> Result<Socket, AcquireError> {
@@ -400,46 +406,76 @@ impl Pools {
         let pool = &mut pools[connection.upstream];
         let settings = pool.settings.pool;
         let place = &mut pool.places[connection.endpoint];
-        let wanted = settings.max_connections > 0
-            && place.limit.wanted.load(Ordering::Relaxed) > place.idle.len();
-        if !connection.is_reusable() || settings.idle_max == 0 {
-            return;
-        }
-        // Another worker waits for a connection this one would keep: give the share up. Unless it is ours that waits.
-        if wanted
-            && place.limit.open.load(Ordering::Relaxed) >= settings.max_connections
-            && !place.idle.is_empty()
+        let spare = !place.idle.is_empty();
+        if !connection.is_reusable() || settings.idle_max == 0 || place.queue.leave_to_others(spare)
         {
             return;
-        }
-        if place.idle.len() >= settings.idle_max {
-            place.idle.remove(0);
         }
         let mut idle_for = settings.idle_timeout.as_millis() as u64;
         if let Some(seconds) = keep_alive_s {
             // A second earlier than the origin: its clock starts before ours.
             idle_for = idle_for.min(u64::from(seconds).saturating_sub(1) * 1000);
         }
-        connection.idle_since_ms = self.ring.now_ms();
         connection.idle_for_ms = idle_for;
+        connection.reused = true;
+        connection.rest();
+        self.keep(place, settings.idle_max, connection);
+    }
+
+    /// Gives a connection back that was not needed after all.
+    pub fn give_back(&self, connection: Box<Connection>) {
+        let mut pools = self.pools.borrow_mut();
+        let pool = &mut pools[connection.upstream];
+        let idle_max = pool.settings.pool.idle_max;
+        self.keep(&mut pool.places[connection.endpoint], idle_max, connection);
+    }
+
+    fn keep(&self, place: &mut Place, idle_max: usize, connection: Box<Connection>) {
+        let mut told = self.told.borrow_mut();
+        let nobody = told.is_empty();
+        let Some(mut connection) = place.queue.give(connection, &mut told) else {
+            if nobody && !told.is_empty() {
+                self.ring.report(self.tags.told << 56);
+            }
+            return;
+        };
+        if place.idle.len() >= idle_max {
+            place.idle.remove(0);
+        }
+        connection.idle_since_ms = self.ring.now_ms();
         let serial = self.serial.get();
         self.serial.set(serial.wrapping_add(1));
         connection.serial = serial;
-        let tag = (self.tag << 56)
-            | ((connection.upstream as u64 & 0xfff) << 44)
-            | ((connection.endpoint as u64 & 0xfff) << 32)
-            | u64::from(serial);
-        connection.leave(tag);
+        let tag = place_tag(self.tags.idle, connection.upstream, connection.endpoint);
+        connection.leave(tag | u64::from(serial));
         place.idle.push(connection);
-        if let Some((_, waiter)) = place.waiters.pop_front() {
-            place.promised += 1;
-            waiter.wake();
+    }
+
+    /// Somebody waits for a connection, and one may have become possible.
+    pub fn look(&self, tag: u64) {
+        let (upstream, endpoint) = place_of(tag);
+        let mut told = self.told.borrow_mut();
+        if let Some(place) = self
+            .pools
+            .borrow()
+            .get(upstream)
+            .and_then(|pool| pool.places.get(endpoint))
+        {
+            place.queue.look(&mut told);
         }
+        if !told.is_empty() {
+            self.ring.report(self.tags.told << 56);
+        }
+    }
+
+    /// Swaps out what requests without a task were given.
+    pub fn take_told(&self, told: &mut Vec<(u64, Grant)>) {
+        std::mem::swap(&mut *self.told.borrow_mut(), told);
     }
 
     /// An idle connection reported something: the origin closed it, or sent what nobody asked for. Either way it goes.
     pub fn unattended(&self, tag: u64) {
-        let (upstream, endpoint) = ((tag >> 44) as usize & 0xfff, (tag >> 32) as usize & 0xfff);
+        let (upstream, endpoint) = place_of(tag);
         let mut pools = self.pools.borrow_mut();
         let Some(place) = pools
             .get_mut(upstream)
@@ -460,15 +496,11 @@ impl Pools {
     pub fn sweep(&self) {
         let now_ms = self.ring.now_ms();
         for pool in self.pools.borrow_mut().iter_mut() {
-            let limited = pool.settings.pool.max_connections > 0;
             for place in &mut pool.places {
                 place.idle.retain(|connection| {
                     now_ms < connection.idle_since_ms + connection.idle_for_ms
                 });
-                if limited
-                    && place.limit.wanted.load(Ordering::Relaxed) > 0
-                    && !place.idle.is_empty()
-                {
+                if !place.idle.is_empty() && place.queue.leave_to_others(true) {
                     place.idle.remove(0);
                 }
             }
@@ -483,4 +515,13 @@ impl Pools {
             }
         }
     }
+}
+
+/// The first 32 bits of a tag: whose it is, and of which place.
+fn place_tag(top: u64, upstream: usize, endpoint: usize) -> u64 {
+    (top << 56) | ((upstream as u64 & 0xfff) << 44) | ((endpoint as u64 & 0xfff) << 32)
+}
+
+fn place_of(tag: u64) -> (usize, usize) {
+    ((tag >> 44) as usize & 0xfff, (tag >> 32) as usize & 0xfff)
 }

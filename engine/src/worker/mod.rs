@@ -11,14 +11,14 @@ use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use crate::downstream::{Downstream, FORESEEN, Shared};
+use crate::downstream::{Downstream, Shared};
 use crate::exchange::Services;
 use crate::listen::accept_all;
 use crate::observe::access_log::Writer;
 use crate::observe::{DateCache, RequestIds, WorkerStats, process_log};
 use crate::ring::{self, Listener, Remote, Ring, sleep_until};
 use crate::route::Table;
-use crate::upstream::{Addresses, Known, Pools};
+use crate::upstream::{Addresses, Known, Pools, Tags};
 
 /// How often idle pools are swept and a quiet log is written out, in milliseconds.
 const TICK_MS: u64 = 250;
@@ -27,6 +27,17 @@ const TICK_MS: u64 = 250;
 const DOWNSTREAM: u64 = 1;
 const UPSTREAM: u64 = 2;
 const ANSWER: u64 = 3;
+const QUEUE: u64 = 4;
+const TOLD: u64 = 5;
+
+const TAGS: Tags = Tags {
+    idle: UPSTREAM,
+    queue: QUEUE,
+    told: TOLD,
+};
+
+/// How often in a round what was reported is handed over.
+const PASSES: usize = 2;
 
 /// What a worker is told while it runs.
 #[derive(Debug)]
@@ -119,9 +130,6 @@ impl Worker {
     }
 }
 
-/// How many reports ahead each level of memory is asked for.
-const AHEAD: usize = 2;
-
 /// Whom it hands to.
 type Parts = (Ring, Rc<Downstream>, Rc<Services>);
 
@@ -140,21 +148,21 @@ impl Dispatch {
             return;
         };
         let mut tags = self.tags.borrow_mut();
-        ring.take_unattended(&mut tags);
-        for at in 0..tags.len() {
-            for level in 0..FORESEEN {
-                if let Some(&tag) = tags.get(at + AHEAD * (FORESEEN - level))
-                    && tag >> 56 != UPSTREAM
-                {
-                    downstream.foresee(tag, level);
+        // What the first pass leads to goes out with the same submission.
+        for _ in 0..PASSES {
+            ring.take_unattended(&mut tags);
+            for at in 0..tags.len() {
+                let named = |tag: &u64| matches!(tag >> 56, DOWNSTREAM | ANSWER);
+                downstream.foresee_ahead(|ahead| tags.get(at + ahead).copied().filter(named));
+                let tag = tags[at];
+                match tag >> 56 {
+                    DOWNSTREAM => downstream.unattended(tag),
+                    UPSTREAM => services.pools.unattended(tag),
+                    ANSWER => downstream.answered(tag),
+                    QUEUE => services.pools.look(tag),
+                    TOLD => downstream.told(),
+                    _ => {}
                 }
-            }
-            let tag = tags[at];
-            match tag >> 56 {
-                DOWNSTREAM => downstream.unattended(tag),
-                UPSTREAM => services.pools.unattended(tag),
-                ANSWER => downstream.answered(tag),
-                _ => {}
             }
         }
     }
@@ -204,7 +212,7 @@ async fn serve(
     let services = Rc::new(Services {
         ring: ring.clone(),
         table: start.table,
-        pools: Pools::new(&ring, &start.upstreams, start.index, UPSTREAM),
+        pools: Pools::new(&ring, &start.upstreams, start.index, TAGS),
         upstream_names,
         stats: Arc::clone(&start.stats),
         log: RefCell::new(start.log),

@@ -10,5 +10,6 @@ mod layers;
 mod limits;
 mod observing;
 mod proxying;
+mod queueing;
 mod routing;
 mod upstreams;
