@@ -17,7 +17,7 @@ const READY_MAX: Duration = Duration::from_secs(15);
 
 /// Requests that the origin has at once for each worker, where a proxy can have the others wait. The origin keeps one core
 /// busy with far fewer.
-const REQUESTS_AT_ORIGIN: usize = 64;
+const REQUESTS_AT_ORIGIN: usize = 32;
 
 /// One kind of proxy.
 #[derive(Debug)]

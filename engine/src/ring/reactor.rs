@@ -111,8 +111,6 @@ pub(super) struct Shared {
     now_ns: Cell<u64>,
     /// Sockets dropped while the state was borrowed.
     orphans: RefCell<Vec<Key>>,
-    /// Polls of tasks other than the one that turns the reactor.
-    pub(super) polls: Cell<u64>,
     pub(super) finished: Cell<bool>,
 }
 
@@ -165,7 +163,6 @@ impl Ring {
                 pipes: Rc::default(),
                 now_ns: Cell::new(now_ns),
                 orphans: RefCell::default(),
-                polls: Cell::new(0),
                 finished: Cell::new(false),
             }),
         })

@@ -118,7 +118,6 @@ impl<F: Future> Future for Contained<F> {
             let this = self.get_unchecked_mut();
             (&this.ring, Pin::new_unchecked(&mut this.future))
         };
-        ring.shared.polls.set(ring.shared.polls.get() + 1);
         match ring.contain_call(|| future.poll(cx)) {
             Ok(poll) => poll.map(Ok),
             Err(panic) => Poll::Ready(Err(panic)),

@@ -1,21 +1,28 @@
 //! The ring inside monoio: monoio polls the tasks, the ring waits for all of them.
 //!
-//! A pair of tasks turns the reactor, each sending the other to the back of the run queue; when one comes to the front
-//! and no other task was polled since, nothing else can run, and the turn may block in the kernel. So a round costs one system
-//! call, busy or not, and monoio's own driver is never asked to wait: nothing on such a thread may use monoio's I/O or
-//! timers. monoio adds a call of its own, on its empty ring, each time round its loop, which is less often than the rounds.
+//! A pair of tasks turns the reactor, each sending the other to the back of the run queue. While no other task is woken
+//! nothing else can run, and turns follow each other and may block in the kernel. So a round costs one system call, busy or
+//! not, and monoio's own driver is never asked to wait: nothing on such a thread may use monoio's I/O or timers. monoio adds
+//! a call of its own, on its empty ring, each time round its loop: only when tasks were woken.
 
 use std::cell::{Cell, RefCell};
+use std::future::poll_fn;
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
 
 use crate::ring::reactor::Ring;
 use crate::ring::store_waker;
 
 /// Rounds the tasks may go on waking each other before the reactor gets a turn all the same.
 const ROUNDS_WITHOUT_TURN_MAX: u32 = 8;
+
+thread_local! {
+    /// A task that does not turn the reactor was woken since it was looked last.
+    static WOKEN: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Runs what `start` spawns, with `turn` between, until the ring's main task has finished.
 pub(super) fn run(
@@ -32,20 +39,19 @@ pub(super) fn run(
     let ring = ring.clone();
     runtime.block_on(async move {
         start();
-        let mut seen = 0;
         let mut rounds = 0;
         let step = Rc::new(RefCell::new(move || {
-            let shared = &ring.shared;
-            let polls = shared.polls.get();
-            let quiet = polls == seen;
-            seen = polls;
-            if quiet || rounds >= ROUNDS_WITHOUT_TURN_MAX {
+            let finished = &ring.shared.finished;
+            while !WOKEN.replace(false) && !finished.get() {
                 rounds = 0;
-                turn(quiet);
-            } else {
-                rounds += 1;
+                turn(true);
             }
-            shared.finished.get()
+            rounds += 1;
+            if rounds > ROUNDS_WITHOUT_TURN_MAX {
+                rounds = 0;
+                turn(false);
+            }
+            finished.get()
         }));
         let baton = Rc::new(Baton::default());
         let other = Turner {
@@ -67,7 +73,30 @@ pub(super) fn run(
 
 /// Has `future` polled beside the others.
 pub(super) fn spawn(future: impl Future<Output = ()> + 'static) {
-    drop(monoio::spawn(future));
+    WOKEN.set(true);
+    drop(monoio::spawn(async move {
+        let mut future = pin!(future);
+        let mut waker = None;
+        poll_fn(move |cx| {
+            let waker = waker.get_or_insert_with(|| Arc::new(Noted(cx.waker().clone())).into());
+            future.as_mut().poll(&mut Context::from_waker(waker))
+        })
+        .await;
+    }));
+}
+
+/// A task's waker, whose use is noted. It stays on the reactor's thread: others wake that through `Remote`.
+struct Noted(Waker);
+
+impl Wake for Noted {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        WOKEN.set(true);
+        self.0.wake_by_ref();
+    }
 }
 
 /// Whose turn it is, and how to wake both.
