@@ -24,6 +24,9 @@ const PASSED_OVER_MS: u64 = 1000;
 /// Addresses of one name tried before its endpoint counts as unreachable.
 const ADDRESSES_TRIED_MAX: usize = 3;
 
+/// Idle for this long, a connection is closed where another worker's requests wait for one.
+const UNUSED_MS: u64 = 200;
+
 /// Why there is no connection.
 #[derive(Debug)]
 pub enum AcquireError {
@@ -497,12 +500,14 @@ impl Pools {
         let now_ms = self.ring.now_ms();
         for pool in self.pools.borrow_mut().iter_mut() {
             for place in &mut pool.places {
+                let surplus = place.queue.surplus();
                 place.idle.retain(|connection| {
-                    now_ms < connection.idle_since_ms + connection.idle_for_ms
+                    let idle_ms = now_ms - connection.idle_since_ms;
+                    let unused = surplus.is_some() && idle_ms >= UNUSED_MS;
+                    idle_ms < connection.idle_for_ms && !unused
                 });
-                if !place.idle.is_empty() && place.queue.leave_to_others(true) {
-                    place.idle.remove(0);
-                }
+                let surplus = place.queue.surplus().unwrap_or(0);
+                place.idle.drain(..surplus.min(place.idle.len()));
             }
         }
     }

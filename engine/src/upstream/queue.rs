@@ -193,6 +193,12 @@ impl Queue {
         unused || beyond_share
     }
 
+    /// How many of its connections are the others', who wait for them; `None` where nobody does.
+    pub(super) fn surplus(&self) -> Option<usize> {
+        let wanted = self.is_limited() && self.others_wait();
+        wanted.then(|| self.open.get().saturating_sub(self.share))
+    }
+
     /// Has a request wait that has no task: what it is given is told by `tag`.
     pub(super) fn wait(&self, tag: u64, until_ms: u64) {
         self.push(Waiter {
@@ -296,6 +302,75 @@ fn grant(whom: Whom, grant: Grant, told: &mut Vec<(u64, Grant)>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The queues of two workers, on one reactor, at an endpoint that may have `max` connections.
+    fn two(max: usize) -> [Rc<Queue>; 2] {
+        let ring = Ring::new().unwrap();
+        let limit = Arc::new(Limit::new(max, 2));
+        [0, 1].map(|worker| Queue::new(&ring, &limit, worker, worker as u64))
+    }
+
+    fn permits(queue: &Rc<Queue>) -> Vec<Permit> {
+        std::iter::from_fn(|| queue.permit()).collect()
+    }
+
+    /// Whom a look gives leave to open a connection.
+    fn looked(queue: &Queue) -> Vec<u64> {
+        let mut told = Vec::new();
+        queue.look(&mut told);
+        told.into_iter().map(|(tag, _)| tag).collect()
+    }
+
+    #[test]
+    fn one_worker_may_have_all_while_nobody_else_waits() {
+        let [one, _] = two(4);
+        let all = permits(&one);
+        assert_eq!(all.len(), 4);
+        assert!(one.is_full());
+        assert_eq!(one.surplus(), None);
+        drop(all);
+        assert!(!one.is_full());
+    }
+
+    #[test]
+    fn what_is_beyond_a_share_is_the_others_while_they_wait() {
+        let [one, other] = two(4);
+        let mut all = permits(&one);
+        for tag in 0..3 {
+            other.wait(tag, u64::MAX);
+        }
+        assert_eq!(one.surplus(), Some(2));
+        assert!(one.leave_to_others(false));
+        all.pop();
+        assert!(one.permit().is_none(), "it is left to the other");
+        assert_eq!(looked(&other), [0]);
+        let had = permits(&other);
+        assert_eq!(had.len(), 1);
+        all.pop();
+        assert!(one.permit().is_none());
+        assert_eq!(looked(&other), [1]);
+        // A share is kept, and a share is all it gets.
+        assert_eq!(one.surplus(), Some(0));
+        assert!(!one.leave_to_others(true));
+        one.wait(9, u64::MAX);
+        drop(had);
+        assert_eq!(looked(&one), [0; 0]);
+    }
+
+    #[test]
+    fn nobody_who_waits_no_longer_is_given_anything() {
+        let [one, _] = two(2);
+        let all = permits(&one);
+        let [first, second] = [0; 2].map(|_| one.wait_in_task(u64::MAX));
+        one.wait(3, 0);
+        one.wait(4, u64::MAX);
+        drop(first);
+        drop(all);
+        assert_eq!(looked(&one), [4]);
+        let poll = second.poll(&Context::from_waker(Waker::noop()));
+        assert!(matches!(poll, Poll::Ready(None)));
+        assert!(!one.is_full());
+    }
 
     #[test]
     fn shares_are_the_maximum_together_unless_some_would_get_none() {
