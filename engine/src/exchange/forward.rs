@@ -24,7 +24,7 @@ use crate::message::{Pump, PumpError};
 use crate::observe::Retry;
 use crate::ring::{Lease, Ring};
 use crate::route::{Action, FieldEdits, Match, Rewrite, Route, rewrite};
-use crate::upstream::{Connection, OriginError, Turn};
+use crate::upstream::{AcquireError, Acquired, Connection, OriginError};
 
 /// 1xx responses passed on for one request; beyond it the origin is refused.
 const INFORMATIONAL_MAX: u32 = 32;
@@ -441,8 +441,8 @@ impl<'a, C: Client> Run<'a, C> {
                     stats.retried(Retry::StaleReuse);
                     // Its place among the endpoint's connections is needed for the fresh one.
                     drop(connection);
-                    let turn = Turn::Since(services.ring.now_ns());
-                    let acquired = services.pools.connect(upstream, endpoint, turn).await?;
+                    let now_ns = services.ring.now_ns();
+                    let acquired = self.connect(upstream, endpoint, Some(now_ns)).await??;
                     stats.connects.increment();
                     connection = acquired.connection;
                     self.exchange.response.reset();
@@ -472,10 +472,7 @@ impl<'a, C: Client> Run<'a, C> {
     async fn acquire(&mut self, upstream: usize) -> Result<(Box<Connection>, usize), Failure> {
         let pools = &self.services.pools;
         let stats = self.services.stats.upstream(upstream);
-        let mut turn = match self.exchange.queued_ns.take() {
-            Some(since_ns) => Turn::Since(since_ns),
-            None => Turn::New,
-        };
+        let mut since_ns = self.exchange.queued_ns.take();
         let (mut tried, mut attempts) = (0u64, 0);
         loop {
             let endpoint = pools.choose(upstream, tried)?;
@@ -483,26 +480,7 @@ impl<'a, C: Client> Run<'a, C> {
             if let Some(connection) = pools.take_idle(upstream, endpoint) {
                 return Ok((connection, endpoint));
             }
-            let turn = std::mem::replace(&mut turn, Turn::New);
-            let limited = pools.is_limited(upstream, endpoint);
-            let mut connecting = pin!(pools.connect(upstream, endpoint, turn));
-            let (client, timer) = (&mut *self.client, self.peer.timer);
-            if self.route_deadline_ms < u64::MAX {
-                timer.set(self.route_deadline_ms);
-            } else {
-                timer.clear();
-            }
-            let acquired = poll_fn(|cx| {
-                // What nobody waits for takes no place of a connection.
-                if client.is_ended() && client.poll_gone(cx, limited).is_ready() {
-                    return Poll::Ready(Err(Failure::ClientGone));
-                }
-                if let Poll::Ready(acquired) = connecting.as_mut().poll(cx) {
-                    return Poll::Ready(Ok(acquired));
-                }
-                timer.poll(cx).map(|()| Err(Failure::RouteTimeout))
-            });
-            match acquired.await? {
+            match self.connect(upstream, endpoint, since_ns.take()).await? {
                 Ok(acquired) => {
                     self.outcome.phases.queue = acquired.queue;
                     if let Some(took) = acquired.connect {
@@ -524,6 +502,36 @@ impl<'a, C: Client> Run<'a, C> {
                 }
             }
         }
+    }
+
+    /// Connects as [`Pools::connect`](crate::upstream::Pools::connect) does, as long as the client stays and the route's time
+    /// lasts.
+    async fn connect(
+        &mut self,
+        upstream: usize,
+        endpoint: usize,
+        since_ns: Option<u64>,
+    ) -> Result<Result<Acquired, AcquireError>, Failure> {
+        let pools = &self.services.pools;
+        let limited = pools.is_limited(upstream, endpoint);
+        let mut connecting = pin!(pools.connect(upstream, endpoint, since_ns));
+        let (client, timer) = (&mut *self.client, self.peer.timer);
+        if self.route_deadline_ms < u64::MAX {
+            timer.set(self.route_deadline_ms);
+        } else {
+            timer.clear();
+        }
+        poll_fn(|cx| {
+            // What nobody waits for takes no place of a connection.
+            if client.is_ended() && client.poll_gone(cx, limited).is_ready() {
+                return Poll::Ready(Err(Failure::ClientGone));
+            }
+            if let Poll::Ready(acquired) = connecting.as_mut().poll(cx) {
+                return Poll::Ready(Ok(acquired));
+            }
+            timer.poll(cx).map(|()| Err(Failure::RouteTimeout))
+        })
+        .await
     }
 
     /// Edits the head for the origin and writes it to `exchange.out`.

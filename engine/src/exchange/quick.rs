@@ -87,10 +87,12 @@ pub fn begin<C: Client>(
     if limit > 0 && body > limit {
         return Err(lease);
     }
-    let mut choice = services.pools.choose_kept(*upstream, body == 0);
-    let endpoint = match &choice {
-        Choice::Kept(connection) => connection.endpoint,
-        Choice::Full(endpoint) => *endpoint,
+    let (mut connection, endpoint) = match services.pools.choose_kept(*upstream, body == 0) {
+        Choice::Kept(connection) => {
+            let endpoint = connection.endpoint;
+            (Some(connection), endpoint)
+        }
+        Choice::Full(endpoint) => (None, endpoint),
         Choice::Open => return Err(lease),
     };
     run.enter(route);
@@ -107,8 +109,8 @@ pub fn begin<C: Client>(
         length,
     );
     let mut pending = services.spare.borrow_mut().pop().unwrap_or_default();
-    let sent = match (written, &mut choice) {
-        (Ok(()), Choice::Kept(connection)) => {
+    let sent = match (written, &mut connection) {
+        (Ok(()), Some(connection)) => {
             run.take_along(&lease, length);
             run.outgoing(Some(lease)).map(|head| {
                 run.send(connection, head);
@@ -118,7 +120,7 @@ pub fn begin<C: Client>(
                 pending.sent_ns = services.ring.now_ns();
             })
         }
-        (Ok(()), _) => {
+        (Ok(()), None) => {
             pending.received.extend_from_slice(lease.bytes());
             pending.queued_ns = services.ring.now_ns();
             run.set_timer(services.pools.wait(*upstream, endpoint, tag), true);
@@ -127,10 +129,6 @@ pub fn begin<C: Client>(
         (Err(_), _) => Err(Some(lease)),
     };
     let route_deadline_ms = run.route_deadline_ms;
-    let connection = match choice {
-        Choice::Kept(connection) => Some(connection),
-        _ => None,
-    };
     if let Err(lease) = sent {
         give_back(services, pending);
         if let Some(connection) = connection {

@@ -8,7 +8,7 @@ mod resolve;
 mod settings;
 
 pub use connection::{Connection, OriginError};
-pub use pool::{AcquireError, Acquired, Choice, Known, Pools, Tags, Turn};
+pub use pool::{AcquireError, Acquired, Choice, Known, Pools, Tags};
 pub use queue::{Grant, Limit};
 pub use resolve::{Addresses, Resolver};
 pub use settings::*;

@@ -116,15 +116,6 @@ pub enum Choice {
     Open,
 }
 
-/// How a request comes to an endpoint that has its maximum.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Turn {
-    /// It has to wait until all who wait already have had theirs.
-    New,
-    /// It has had its turn, or was given it: it waits since then, in nanoseconds of the reactor's clock.
-    Since(u64),
-}
-
 impl Pools {
     /// Empty pools of worker `worker`.
     pub fn new(ring: &Ring, upstreams: &[Known], worker: usize, tags: Tags) -> Self {
@@ -284,12 +275,13 @@ impl Pools {
         until_ms
     }
 
-    /// Makes a connection to an endpoint, waiting for its turn where the endpoint has its maximum.
+    /// Makes a connection to an endpoint, waiting for its turn where the endpoint has its maximum. A request that has had
+    /// its turn, or was given it, waits since `since_ns` of the reactor's clock, and behind nobody.
     pub async fn connect(
         &self,
         upstream: usize,
         endpoint: usize,
-        turn: Turn,
+        since_ns: Option<u64>,
     ) -> Result<Acquired, AcquireError> {
         let (pool, queue, (addresses, first)) = {
             let mut pools = self.pools.borrow_mut();
@@ -308,12 +300,10 @@ impl Pools {
             )
         };
         let (permit, waited) = if queue.is_limited() {
-            let since_ns = match turn {
-                Turn::New => self.ring.now_ns(),
-                Turn::Since(since_ns) => since_ns,
-            };
+            let may_open = since_ns.is_some() || !queue.is_full();
+            let since_ns = since_ns.unwrap_or_else(|| self.ring.now_ns());
             let until_ms = since_ns / 1_000_000 + pool.queue_timeout.as_millis() as u64;
-            let turned = self.queue(&queue, turn, until_ms).await?;
+            let turned = self.queue(&queue, may_open, until_ms).await?;
             let waited = Duration::from_nanos(self.ring.now_ns() - since_ns);
             match turned {
                 Turned::Connection(connection) => {
@@ -360,14 +350,13 @@ impl Pools {
         })
     }
 
-    /// Waits in an endpoint's queue.
+    /// Waits in an endpoint's queue; `may_open`: not before it was looked whether there is room.
     async fn queue(
         &self,
         queue: &Rc<Queue>,
-        turn: Turn,
+        mut may_open: bool,
         until_ms: u64,
     ) -> Result<Turned, AcquireError> {
-        let mut may_open = turn != Turn::New || !queue.is_full();
         loop {
             if may_open && let Some(permit) = queue.permit() {
                 return Ok(Turned::Permit(permit));

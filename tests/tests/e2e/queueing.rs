@@ -70,7 +70,7 @@ fn who_came_first_is_served_first() {
     }
 }
 
-/// Those that take a task wait in the same queue: a body, a first byte of the next request.
+/// Those that take a task, as one with a body does, wait in the same queue.
 #[test]
 fn all_kinds_of_requests_wait_in_one_queue() {
     let (origin, answer) = held_origin();
