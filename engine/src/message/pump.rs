@@ -7,7 +7,7 @@ use std::io;
 use std::task::{Context, Poll, ready};
 
 use super::{Part, Sink, Source};
-use crate::ring::{Group, Pipe, Ring};
+use crate::ring::{Group, Pipe, Ring, Timer};
 
 /// Bytes still to come from which on splicing costs less than copying, its beginning included: measured, 16 KiB is even.
 const SPLICE_BYTES_MIN: u64 = 16 * 1024;
@@ -17,6 +17,14 @@ const PIECE_BYTES_MIN: usize = 8 * 1024;
 
 /// ...and after this many in a row the rest is: the source is slow.
 const SMALL_PIECES_MAX: u32 = 16;
+
+/// After a piece of as many bytes that went out at once, the next is awaited until there is a pipe's worth of it: fewer and
+/// larger pieces cost less...
+const BULK_BYTES_MIN: usize = 32 * 1024;
+
+/// ...but what a source that is slower than that has sent is kept back no longer than this, in milliseconds, and half as
+/// much of it is awaited from then on.
+const KEPT_BACK_MS: u64 = 32;
 
 /// Arrivals in a row that may bring nothing: splice(2) never gets past urgent data, which poll(2) goes on reporting, and a
 /// receive does.
@@ -40,6 +48,14 @@ pub struct Pump {
     small_pieces: u32,
     /// Arrivals in a row that brought nothing.
     in_vain: u32,
+    bulk: Option<Bulk>,
+}
+
+/// Waiting for many bytes at once.
+struct Bulk {
+    /// As many as are awaited at the most.
+    bytes: usize,
+    timer: Timer,
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -122,10 +138,17 @@ impl Pump {
                     ready!(to.socket().poll_unsent(cx, 0))?;
                     self.way = Way::Splicing;
                 }
-                if taken > 0 {
-                    self.pipe = None;
-                    ready!(from.socket().poll_arrival(cx));
+                if taken > 0
+                    && let Some(pipe) = self.pipe.take()
+                {
+                    let bytes = if taken < BULK_BYTES_MIN {
+                        1
+                    } else {
+                        self.begin_bulk(pipe.capacity(), left, ring, cx)
+                    };
+                    ready!(from.socket().poll_arrival(cx, bytes));
                 }
+                self.end_bulk();
                 if self.pipe.is_none() {
                     self.pipe = ring.pipe();
                 }
@@ -169,6 +192,30 @@ impl Pump {
             if self.small_pieces >= SMALL_PIECES_MAX {
                 return Poll::Ready(Ok(self.give_up(source)));
             }
+        }
+    }
+
+    /// How many of the `left` bytes to await, with pipes that take `capacity`.
+    fn begin_bulk(&mut self, capacity: usize, left: u64, ring: &Ring, cx: &Context<'_>) -> usize {
+        let bulk = self.bulk.get_or_insert_with(|| Bulk {
+            bytes: capacity,
+            timer: Timer::new(ring),
+        });
+        if bulk.bytes < BULK_BYTES_MIN {
+            return 1;
+        }
+        bulk.timer.set(ring.now_ms() + KEPT_BACK_MS);
+        let _ = bulk.timer.poll(cx);
+        left.min(bulk.bytes.min(capacity) as u64) as usize
+    }
+
+    /// The wait is over, one way or the other.
+    fn end_bulk(&mut self) {
+        if let Some(bulk) = &mut self.bulk {
+            if bulk.timer.has_fired() {
+                bulk.bytes /= 2;
+            }
+            bulk.timer.clear();
         }
     }
 

@@ -62,7 +62,7 @@ pub(super) const POOL_KEPT_BYTES: usize = 4 * 1024 * 1024;
 pub(super) const POOL_BYTES_MAX: usize = 32 * 1024 * 1024;
 
 /// Bytes a pipe for splicing takes, or less where the kernel gives no more. The usual 64 KiB cost a quarter more CPU.
-pub(super) const PIPE_BYTES: usize = 256 * 1024;
+pub(super) const PIPE_BYTES: usize = 512 * 1024;
 
 /// Smallest pipe worth having: a user with too many gets ones of two pages (pipe(7)).
 pub(super) const PIPE_BYTES_MIN: usize = 64 * 1024;

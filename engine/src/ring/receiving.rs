@@ -15,6 +15,7 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
+        socket.lower();
         if socket.receive != Receive::Idle || socket.end.is_some() || socket.closing {
             return;
         }

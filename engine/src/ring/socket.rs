@@ -188,6 +188,8 @@ pub(super) struct Entry {
     pub(super) receive: Receive,
     /// Whether calls on the descriptor itself never wait.
     pub(super) unwaiting: bool,
+    /// Whether the kernel reports what arrives only once there is much of it.
+    raised: bool,
     pub(super) last: Last,
     /// The unattended event was reported.
     pub(super) reported: bool,
@@ -215,6 +217,7 @@ impl Entry {
             multishot: false,
             receive: Receive::Idle,
             unwaiting: false,
+            raised: false,
             last: Last::No,
             reported: false,
             closing: false,
@@ -310,9 +313,35 @@ impl Entry {
         true
     }
 
+    /// Has the kernel report what arrives once there are `bytes` of it, the end and a window that is all but full at once
+    /// (`SO_RCVLOWAT`, socket(7); `tcp_epollin_ready`, 6.18). It may enlarge the receive buffer for that.
+    pub(super) fn raise(&mut self, bytes: usize) {
+        self.raised = bytes > 1;
+        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the descriptor is open as long as the entry lives; `bytes` outlives the call and its size is given.
+        unsafe {
+            libc::setsockopt(
+                self.fd,
+                libc::SOL_SOCKET,
+                libc::SO_RCVLOWAT,
+                (&raw const bytes).cast(),
+                size_of::<libc::c_int>() as libc::socklen_t,
+            );
+        }
+    }
+
+    /// Has the kernel report every byte again.
+    #[inline]
+    pub(super) fn lower(&mut self) {
+        if self.raised {
+            self.raise(1);
+        }
+    }
+
     /// Nobody looks after it from now on; what happens is reported by `tag`, which is not 0.
     pub(super) fn leave(&mut self, tag: u64) {
         debug_assert!(tag != 0);
+        self.lower();
         self.unattended = NonZeroU64::new(tag);
         self.reported = false;
         if let Some(flow) = &mut self.flow {

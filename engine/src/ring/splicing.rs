@@ -81,6 +81,11 @@ pub struct Pipe {
 }
 
 impl Pipe {
+    /// Bytes it takes.
+    pub fn capacity(&self) -> usize {
+        self.ends.as_ref().map_or(0, |ends| ends.capacity)
+    }
+
     /// Bytes in it.
     pub fn held(&self) -> usize {
         self.held
@@ -155,8 +160,9 @@ impl Socket {
         !peeked.is_err_and(would_wait)
     }
 
-    /// Ready when bytes or the end may be there for [`poll_splice_in`](Self::poll_splice_in).
-    pub fn poll_arrival(&self, cx: &Context<'_>) -> Poll<()> {
+    /// Ready when `bytes` or the end may be there for [`poll_splice_in`](Self::poll_splice_in). For more than one, have a
+    /// timer beside it: a peer that sends fewer and pauses is not heard of. Whoever receives next hears of every byte.
+    pub fn poll_arrival(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(());
@@ -165,6 +171,11 @@ impl Socket {
             return Poll::Ready(());
         }
         store_waker(&mut socket.flow().receive_waker, cx);
+        if bytes > 1 {
+            socket.raise(bytes);
+        } else {
+            socket.lower();
+        }
         state.arm_poll(self.key, libc::POLLIN | libc::POLLRDHUP);
         Poll::Pending
     }
@@ -196,7 +207,7 @@ impl Socket {
                 });
                 Poll::Ready(Ok(moved))
             }
-            Err(error) if would_wait(error) => self.poll_arrival(cx).map(|()| Ok(0)),
+            Err(error) if would_wait(error) => self.poll_arrival(cx, 1).map(|()| Ok(0)),
             Err(error) => {
                 self.with(|socket| socket.end = Some(End::Error(error.raw_os_error())));
                 Poll::Ready(Err(error.into()))

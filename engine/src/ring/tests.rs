@@ -4,6 +4,7 @@ use std::future::poll_fn;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
+use std::task::Poll;
 use std::time::Duration;
 
 use super::*;
@@ -135,7 +136,7 @@ fn sockets_that_found_no_buffer_are_served_when_one_comes_back() {
             for socket in &sockets {
                 assert!(socket.poll_gone(cx, true).is_pending());
             }
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         })
         .await;
         sleep_until(&ring, ring.now_ms() + 50).await;
@@ -178,7 +179,7 @@ fn a_dropped_socket_is_closed_though_its_receive_was_armed() {
         socket.keep_receiving();
         poll_fn(|cx| {
             assert!(socket.poll_receive(cx).is_pending());
-            std::task::Poll::Ready(())
+            Poll::Ready(())
         })
         .await;
         drop(socket);
@@ -222,6 +223,67 @@ fn an_unattended_socket_reports_once_what_happens_to_it() {
         handle.borrow_mut().take();
     };
     run(main, after_turn).unwrap();
+}
+
+/// A socket for whose 1000 bytes somebody waits, of which 10 have arrived, and its other end.
+async fn waiting_for_many(ring: &Ring) -> (Socket, TcpStream) {
+    let (socket, mut outside) = pair(ring, Group::Small);
+    poll_fn(|cx| {
+        assert!(socket.poll_arrival(cx, 1000).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+    outside.write_all(&[b'x'; 10]).unwrap();
+    // What another socket brings after that is there: this one has been passed over.
+    let (beside, mut other) = pair(ring, Group::Small);
+    other.write_all(b"y").unwrap();
+    receive(&beside).await;
+    assert!(!socket.is_still(), "nothing is reported of so few");
+    (socket, outside)
+}
+
+async fn until_still(socket: &Socket) {
+    poll_fn(|cx| {
+        if socket.is_still() {
+            return Poll::Ready(());
+        }
+        socket.poll_arrival(cx, 1000)
+    })
+    .await;
+}
+
+#[test]
+fn many_bytes_are_awaited_until_they_or_the_end_are_there() {
+    on_ring(async |ring| {
+        let (socket, mut outside) = waiting_for_many(&ring).await;
+        outside.write_all(&[b'x'; 990]).unwrap();
+        until_still(&socket).await;
+        let (socket, outside) = waiting_for_many(&ring).await;
+        drop(outside);
+        until_still(&socket).await;
+    });
+}
+
+#[test]
+fn whoever_receives_after_many_bytes_were_awaited_hears_of_few() {
+    on_ring(async |ring| {
+        let (socket, _outside) = waiting_for_many(&ring).await;
+        assert_eq!(receive(&socket).await.unwrap(), [b'x'; 10]);
+    });
+}
+
+#[test]
+fn a_socket_left_while_many_bytes_were_awaited_reports_few() {
+    on_ring(async |ring| {
+        let (socket, _outside) = waiting_for_many(&ring).await;
+        socket.leave(7);
+        let mut tags = Vec::new();
+        while tags.is_empty() {
+            sleep_until(&ring, ring.now_ms() + 1).await;
+            ring.take_unattended(&mut tags);
+        }
+        assert_eq!(tags, [7]);
+    });
 }
 
 #[test]

@@ -6,8 +6,8 @@ use std::time::Duration;
 use ringway_tests::client::get;
 use ringway_tests::origin::ok;
 use ringway_tests::pattern::{Check, Pattern};
-use ringway_tests::wire::Framing;
-use ringway_tests::{Client, Config, Origin, Signal};
+use ringway_tests::wire::{Framing, Wire};
+use ringway_tests::{Client, Config, Origin, Proxy, Signal};
 
 use super::bodies::{count_upload, each_piece, framing_field, send_pattern};
 
@@ -15,6 +15,11 @@ use super::bodies::{count_upload, each_piece, framing_field, send_pattern};
 const LENGTHS: [u64; 16] = [
     1, 8191, 8193, 16_383, 300, 16_385, 32_768, 49_152, 0, 65_537, 131_072, 524_288, 7, 524_289,
     1_500_000, 65_536,
+];
+
+/// Where a source pauses: in mid-piece, close behind another pause, and one byte before the end.
+const PAUSES: [u64; 9] = [
+    600_000, 2_000_000, 2_000_001, 2_300_000, 4_000_000, 4_100_000, 7_000_000, 8_999_999, 9_000_000,
 ];
 
 /// More than a client's socket, its proxy's and a pipe take.
@@ -147,6 +152,75 @@ fn pieces_of_a_long_answer_pass_as_they_come() {
         .pass_body(rest, &mut |piece| check.take(piece))
         .expect("the rest");
     assert_eq!(check.seen(), BYTES);
+}
+
+/// A source that was fast may pause wherever it likes, and what it has sent reaches the other side all the same.
+#[test]
+fn what_a_fast_origin_sent_before_a_pause_passes_before_it_goes_on() {
+    let seen = Signal::new();
+    let raise = seen.clone();
+    let origin = Origin::script(move |connection| {
+        connection.read_request();
+        connection
+            .send(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
+            ))
+            .expect("taken");
+        send_with_pauses(connection.sender(), &seen);
+    });
+    let proxy = prompt(&origin);
+    let mut client = proxy.client();
+    client.send(get("/"));
+    client.read_head();
+    take_with_pauses(client.wire(), &raise);
+}
+
+#[test]
+fn what_a_fast_client_sent_before_a_pause_passes_before_it_goes_on() {
+    let seen = Signal::new();
+    let raise = seen.clone();
+    let origin = Origin::script(move |connection| {
+        connection.read_head();
+        take_with_pauses(connection.wire(), &raise);
+        connection.send(ok("done")).expect("taken");
+    });
+    let proxy = prompt(&origin);
+    let mut client = proxy.client();
+    client.send(format!(
+        "PUT / HTTP/1.1\r\nHost: site.example\r\n{}\r\n",
+        framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
+    ));
+    send_with_pauses(client.sender(), &seen);
+    assert_eq!(client.read_response().text(), "done");
+}
+
+/// A proxy to `origin` that gives an exchange up before it next looks who is idle (every ten seconds), which also moves what
+/// is there.
+fn prompt(origin: &Origin) -> Proxy {
+    Config::to(origin)
+        .route("upstream = \"app\"\ntimeout = \"8s\"")
+        .start()
+}
+
+/// The pattern, up to each of the places in turn; what was sent has arrived before it goes on.
+fn send_with_pauses(mut sender: impl Write, seen: &Signal) {
+    let mut at = 0;
+    for pause in PAUSES {
+        each_piece(at..pause, |piece| sender.write_all(piece)).expect("taken");
+        seen.wait();
+        at = pause;
+    }
+}
+
+fn take_with_pauses(wire: &mut Wire, raise: &Signal) {
+    let mut check = Check::new();
+    for pause in PAUSES {
+        let part = Framing::Length(pause - check.seen());
+        wire.pass_body(part, &mut |piece| check.take(piece))
+            .expect("all that was sent");
+        raise.raise();
+    }
 }
 
 #[test]
