@@ -8,6 +8,7 @@ use std::task::{Context, Poll, ready};
 
 use super::{Part, Sink, Source};
 use crate::ring::{Group, Pipe, Ring, Timer};
+use crate::transport::Stream;
 
 /// Bytes still to come from which on splicing costs less than copying, its beginning included: measured, 16 KiB is even.
 const SPLICE_BYTES_MIN: u64 = 16 * 1024;
@@ -53,9 +54,30 @@ pub struct Pump {
 
 /// Waiting for many bytes at once.
 struct Bulk {
-    /// As many as are awaited at the most.
+    /// As many as are awaited at the most...
     bytes: usize,
+    /// ...and as are awaited now; 0: none but the next.
+    awaited: usize,
     timer: Timer,
+    /// Time was up: what has been kept back passes first, however many pieces it takes.
+    late: bool,
+}
+
+impl Bulk {
+    /// The wait is over, one way or the other, and brought `taken` bytes of `from`.
+    fn end(&mut self, from: &Stream, taken: usize) {
+        if (1..self.awaited).contains(&taken) {
+            if self.timer.has_fired() {
+                self.late = true;
+                self.bytes /= 2;
+            } else if from.socket().has_unread() {
+                // All that a pipe takes: of small fragments it takes fewer bytes.
+                self.bytes = taken;
+            }
+        }
+        self.awaited = 0;
+        self.timer.clear();
+    }
 }
 
 #[derive(Default, PartialEq, Eq)]
@@ -144,11 +166,10 @@ impl Pump {
                     let bytes = if taken < BULK_BYTES_MIN {
                         1
                     } else {
-                        self.begin_bulk(pipe.capacity(), left, ring, cx)
+                        self.begin_bulk(from, pipe.capacity(), left, ring, cx)
                     };
-                    ready!(from.socket().poll_arrival(cx, bytes));
+                    ready!(from.socket().poll_arrival(cx, bytes as u32));
                 }
-                self.end_bulk();
                 if self.pipe.is_none() {
                     self.pipe = ring.pipe();
                 }
@@ -156,7 +177,11 @@ impl Pump {
                     return Poll::Ready(Ok(self.give_up(source)));
                 };
                 let told = from.socket().is_still();
-                taken = match from.socket().poll_splice_in(cx, pipe, left) {
+                let moved = from.socket().poll_splice_in(cx, pipe, left);
+                if let Some(bulk) = &mut self.bulk {
+                    bulk.end(from, pipe.held());
+                }
+                taken = match moved {
                     Poll::Ready(Ok(taken @ 1..)) => taken,
                     // Copying says how it ended.
                     Poll::Ready(_) => {
@@ -195,28 +220,29 @@ impl Pump {
         }
     }
 
-    /// How many of the `left` bytes to await, with pipes that take `capacity`.
-    fn begin_bulk(&mut self, capacity: usize, left: u64, ring: &Ring, cx: &Context<'_>) -> usize {
+    /// How many of the `left` bytes to await of `from`, with pipes that take `capacity`.
+    fn begin_bulk(
+        &mut self,
+        from: &Stream,
+        capacity: usize,
+        left: u64,
+        ring: &Ring,
+        cx: &Context<'_>,
+    ) -> usize {
         let bulk = self.bulk.get_or_insert_with(|| Bulk {
             bytes: capacity,
+            awaited: 0,
             timer: Timer::new(ring),
+            late: false,
         });
-        if bulk.bytes < BULK_BYTES_MIN {
+        bulk.late = bulk.late && from.socket().has_unread();
+        if bulk.late || bulk.bytes < BULK_BYTES_MIN {
             return 1;
         }
+        bulk.awaited = left.min(bulk.bytes.min(capacity) as u64) as usize;
         bulk.timer.set(ring.now_ms() + KEPT_BACK_MS);
         let _ = bulk.timer.poll(cx);
-        left.min(bulk.bytes.min(capacity) as u64) as usize
-    }
-
-    /// The wait is over, one way or the other.
-    fn end_bulk(&mut self) {
-        if let Some(bulk) = &mut self.bulk {
-            if bulk.timer.has_fired() {
-                bulk.bytes /= 2;
-            }
-            bulk.timer.clear();
-        }
+        bulk.awaited
     }
 
     /// The rest is copied.

@@ -68,10 +68,7 @@ impl Socket {
             None => {}
         }
         store_waker(&mut socket.flow().receive_waker, cx);
-        socket.lower();
-        if socket.receive == Receive::Idle {
-            state.arm_receive(self.key);
-        }
+        state.arm_receive(self.key);
         Poll::Pending
     }
 

@@ -15,7 +15,7 @@ impl State {
         let Some(socket) = self.sockets.get(key) else {
             return;
         };
-        socket.lower();
+        socket.report_from(1);
         if socket.receive != Receive::Idle || socket.end.is_some() || socket.closing {
             return;
         }

@@ -188,8 +188,6 @@ pub(super) struct Entry {
     pub(super) receive: Receive,
     /// Whether calls on the descriptor itself never wait.
     pub(super) unwaiting: bool,
-    /// Whether the kernel reports what arrives only once there is much of it.
-    raised: bool,
     pub(super) last: Last,
     /// The unattended event was reported.
     pub(super) reported: bool,
@@ -200,6 +198,8 @@ pub(super) struct Entry {
     pub(super) unattended: Option<NonZeroU64>,
     pub(super) end: Option<End>,
     pub(super) send_error: Option<NonZeroI32>,
+    /// How many bytes have to be there before the kernel reports any.
+    low_water: u32,
     /// Bytes ever received and sent.
     pub(super) received_total: u64,
     pub(super) sent_total: u64,
@@ -217,7 +217,6 @@ impl Entry {
             multishot: false,
             receive: Receive::Idle,
             unwaiting: false,
-            raised: false,
             last: Last::No,
             reported: false,
             closing: false,
@@ -225,6 +224,7 @@ impl Entry {
             unattended: None,
             end: None,
             send_error: None,
+            low_water: 1,
             received_total: 0,
             sent_total: 0,
         }
@@ -315,33 +315,31 @@ impl Entry {
 
     /// Has the kernel report what arrives once there are `bytes` of it, the end and a window that is all but full at once
     /// (`SO_RCVLOWAT`, socket(7); `tcp_epollin_ready`, 6.18). It may enlarge the receive buffer for that.
-    pub(super) fn raise(&mut self, bytes: usize) {
-        self.raised = bytes > 1;
-        let bytes = libc::c_int::try_from(bytes).unwrap_or(libc::c_int::MAX);
-        // SAFETY: the descriptor is open as long as the entry lives; `bytes` outlives the call and its size is given.
+    #[inline]
+    pub(super) fn report_from(&mut self, bytes: u32) {
+        if self.low_water != bytes {
+            self.low_water = bytes;
+            self.set_low_water();
+        }
+    }
+
+    fn set_low_water(&self) {
+        // SAFETY: the descriptor is open as long as the entry lives; the field outlives the call and has an int's size.
         unsafe {
             libc::setsockopt(
                 self.fd,
                 libc::SOL_SOCKET,
                 libc::SO_RCVLOWAT,
-                (&raw const bytes).cast(),
+                (&raw const self.low_water).cast(),
                 size_of::<libc::c_int>() as libc::socklen_t,
             );
-        }
-    }
-
-    /// Has the kernel report every byte again.
-    #[inline]
-    pub(super) fn lower(&mut self) {
-        if self.raised {
-            self.raise(1);
         }
     }
 
     /// Nobody looks after it from now on; what happens is reported by `tag`, which is not 0.
     pub(super) fn leave(&mut self, tag: u64) {
         debug_assert!(tag != 0);
-        self.lower();
+        self.report_from(1);
         self.unattended = NonZeroU64::new(tag);
         self.reported = false;
         if let Some(flow) = &mut self.flow {

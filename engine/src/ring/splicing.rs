@@ -162,7 +162,7 @@ impl Socket {
 
     /// Ready when `bytes` or the end may be there for [`poll_splice_in`](Self::poll_splice_in). For more than one, have a
     /// timer beside it: a peer that sends fewer and pauses is not heard of. Whoever receives next hears of every byte.
-    pub fn poll_arrival(&self, cx: &Context<'_>, bytes: usize) -> Poll<()> {
+    pub fn poll_arrival(&self, cx: &Context<'_>, bytes: u32) -> Poll<()> {
         let mut state = self.ring.shared.state.borrow_mut();
         let Some(socket) = state.sockets.get(self.key) else {
             return Poll::Ready(());
@@ -171,11 +171,7 @@ impl Socket {
             return Poll::Ready(());
         }
         store_waker(&mut socket.flow().receive_waker, cx);
-        if bytes > 1 {
-            socket.raise(bytes);
-        } else {
-            socket.lower();
-        }
+        socket.report_from(bytes);
         state.arm_poll(self.key, libc::POLLIN | libc::POLLRDHUP);
         Poll::Pending
     }

@@ -1,6 +1,7 @@
 //! Long bodies with a length may pass another way than short ones: nobody may see where one way ends and the other begins.
 
-use std::io::Write;
+use std::io::{self, Write};
+use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
 use ringway_tests::client::get;
@@ -193,6 +194,67 @@ fn what_a_fast_client_sent_before_a_pause_passes_before_it_goes_on() {
     ));
     send_with_pauses(client.sender(), &seen);
     assert_eq!(client.read_response().text(), "done");
+}
+
+/// A pipe takes a fragment for each of its pages, however short it is: bytes that come in short ones fill it early.
+#[test]
+fn what_a_fast_origin_sent_in_fragments_passes_before_it_goes_on() {
+    let seen = Signal::new();
+    let raise = seen.clone();
+    let origin = Origin::script(move |connection| {
+        connection.read_request();
+        connection
+            .send(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
+            ))
+            .expect("taken");
+        send_with_pauses(Fragments::of(connection.sender()), &seen);
+    });
+    let proxy = prompt(&origin);
+    let mut client = proxy.client();
+    client.send(get("/"));
+    client.read_head();
+    take_with_pauses(client.wire(), &raise);
+}
+
+/// Once it has been seen to be fast, sends short pieces in turns with another socket's, so that no two of them lie side by side
+/// in the kernel's memory.
+struct Fragments {
+    whole: usize,
+    sender: TcpStream,
+    beside: TcpStream,
+}
+
+impl Fragments {
+    fn of(sender: TcpStream) -> Fragments {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let beside = TcpStream::connect(listener.local_addr().expect("bound")).expect("it listens");
+        let (mut drain, _) = listener.accept().expect("it connected");
+        std::thread::spawn(move || io::copy(&mut drain, &mut io::sink()));
+        Fragments {
+            whole: 300_000,
+            sender,
+            beside,
+        }
+    }
+}
+
+impl Write for Fragments {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.whole > 0 {
+            let sent = self.sender.write(bytes)?;
+            self.whole = self.whole.saturating_sub(sent);
+            return Ok(sent);
+        }
+        let most = bytes.len().min(1000);
+        self.beside.write_all(&bytes[..most])?;
+        self.sender.write(&bytes[..most])
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 /// A proxy to `origin` that gives an exchange up before it next looks who is idle (every ten seconds), which also moves what
