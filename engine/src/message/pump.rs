@@ -49,6 +49,7 @@ pub struct Pump {
     small_pieces: u32,
     /// Arrivals in a row that brought nothing.
     in_vain: u32,
+    /// Once a large piece has gone out at once.
     bulk: Option<Bulk>,
 }
 
@@ -64,6 +65,27 @@ struct Bulk {
 }
 
 impl Bulk {
+    fn new(ring: &Ring, bytes: usize) -> Self {
+        Self {
+            bytes,
+            awaited: 0,
+            timer: Timer::new(ring),
+            late: false,
+        }
+    }
+
+    /// How many bytes of `from` to await, of the `most` there can be.
+    fn begin(&mut self, from: &Stream, most: usize, ring: &Ring, cx: &Context<'_>) -> usize {
+        self.late = self.late && from.socket().has_unread();
+        if self.late || self.bytes < BULK_BYTES_MIN {
+            return 1;
+        }
+        self.awaited = self.bytes.min(most);
+        self.timer.set(ring.now_ms() + KEPT_BACK_MS);
+        let _ = self.timer.poll(cx);
+        self.awaited
+    }
+
     /// The wait is over, one way or the other, and brought `taken` bytes of `from`.
     fn end(&mut self, from: &Stream, taken: usize) {
         if (1..self.awaited).contains(&taken) {
@@ -166,7 +188,10 @@ impl Pump {
                     let bytes = if taken < BULK_BYTES_MIN {
                         1
                     } else {
-                        self.begin_bulk(from, pipe.capacity(), left, ring, cx)
+                        let capacity = pipe.capacity();
+                        self.bulk
+                            .get_or_insert_with(|| Bulk::new(ring, capacity))
+                            .begin(from, left.min(capacity as u64) as usize, ring, cx)
                     };
                     ready!(from.socket().poll_arrival(cx, bytes as u32));
                 }
@@ -218,31 +243,6 @@ impl Pump {
                 return Poll::Ready(Ok(self.give_up(source)));
             }
         }
-    }
-
-    /// How many of the `left` bytes to await of `from`, with pipes that take `capacity`.
-    fn begin_bulk(
-        &mut self,
-        from: &Stream,
-        capacity: usize,
-        left: u64,
-        ring: &Ring,
-        cx: &Context<'_>,
-    ) -> usize {
-        let bulk = self.bulk.get_or_insert_with(|| Bulk {
-            bytes: capacity,
-            awaited: 0,
-            timer: Timer::new(ring),
-            late: false,
-        });
-        bulk.late = bulk.late && from.socket().has_unread();
-        if bulk.late || bulk.bytes < BULK_BYTES_MIN {
-            return 1;
-        }
-        bulk.awaited = left.min(bulk.bytes.min(capacity) as u64) as usize;
-        bulk.timer.set(ring.now_ms() + KEPT_BACK_MS);
-        let _ = bulk.timer.poll(cx);
-        bulk.awaited
     }
 
     /// The rest is copied.

@@ -158,23 +158,7 @@ fn pieces_of_a_long_answer_pass_as_they_come() {
 /// A source that was fast may pause wherever it likes, and what it has sent reaches the other side all the same.
 #[test]
 fn what_a_fast_origin_sent_before_a_pause_passes_before_it_goes_on() {
-    let seen = Signal::new();
-    let raise = seen.clone();
-    let origin = Origin::script(move |connection| {
-        connection.read_request();
-        connection
-            .send(format!(
-                "HTTP/1.1 200 OK\r\n{}\r\n",
-                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
-            ))
-            .expect("taken");
-        send_with_pauses(connection.sender(), &seen);
-    });
-    let proxy = prompt(&origin);
-    let mut client = proxy.client();
-    client.send(get("/"));
-    client.read_head();
-    take_with_pauses(client.wire(), &raise);
+    answer_with_pauses(|sender| sender);
 }
 
 #[test]
@@ -199,23 +183,7 @@ fn what_a_fast_client_sent_before_a_pause_passes_before_it_goes_on() {
 /// A pipe takes a fragment for each of its pages, however short it is: bytes that come in short ones fill it early.
 #[test]
 fn what_a_fast_origin_sent_in_fragments_passes_before_it_goes_on() {
-    let seen = Signal::new();
-    let raise = seen.clone();
-    let origin = Origin::script(move |connection| {
-        connection.read_request();
-        connection
-            .send(format!(
-                "HTTP/1.1 200 OK\r\n{}\r\n",
-                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
-            ))
-            .expect("taken");
-        send_with_pauses(Fragments::of(connection.sender()), &seen);
-    });
-    let proxy = prompt(&origin);
-    let mut client = proxy.client();
-    client.send(get("/"));
-    client.read_head();
-    take_with_pauses(client.wire(), &raise);
+    answer_with_pauses(Fragments::of);
 }
 
 /// Once it has been seen to be fast, sends short pieces in turns with another socket's, so that no two of them lie side by side
@@ -263,6 +231,27 @@ fn prompt(origin: &Origin) -> Proxy {
     Config::to(origin)
         .route("upstream = \"app\"\ntimeout = \"8s\"")
         .start()
+}
+
+/// A client takes an answer with pauses, which goes through what `through` makes of the origin's sender.
+fn answer_with_pauses<W: Write>(through: impl Fn(TcpStream) -> W + Send + Sync + 'static) {
+    let seen = Signal::new();
+    let raise = seen.clone();
+    let origin = Origin::script(move |connection| {
+        connection.read_request();
+        connection
+            .send(format!(
+                "HTTP/1.1 200 OK\r\n{}\r\n",
+                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
+            ))
+            .expect("taken");
+        send_with_pauses(through(connection.sender()), &seen);
+    });
+    let proxy = prompt(&origin);
+    let mut client = proxy.client();
+    client.send(get("/"));
+    client.read_head();
+    take_with_pauses(client.wire(), &raise);
 }
 
 /// The pattern, up to each of the places in turn; what was sent has arrived before it goes on.
