@@ -74,7 +74,9 @@ pub(super) fn network_threads(cpus: &[usize]) -> Vec<u32> {
 /// CPU time up to a moment, on some CPUs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuTimes {
-    busy: Duration,
+    /// Measured by the kernel; what a CPU is busy with is sampled at ticks, which fall together with other timers and then
+    /// make up more than there was.
+    idle: Duration,
     stolen: Duration,
 }
 
@@ -95,10 +97,10 @@ impl CpuTimes {
             }
             let ticks: Vec<u32> = words.map(|word| word.parse().unwrap_or(0)).collect();
             // user nice system idle iowait irq softirq steal
-            let [user, nice, system, _, _, irq, softirq, steal, ..] = ticks[..] else {
+            let [_, _, _, idle, iowait, _, _, steal, ..] = ticks[..] else {
                 continue;
             };
-            times.busy += TICK * (user + nice + system + irq + softirq);
+            times.idle += TICK * (idle + iowait);
             times.stolen += TICK * steal;
         }
         times
@@ -112,10 +114,12 @@ impl CpuTimes {
         cpus: usize,
         accounted: Duration,
     ) -> Option<String> {
-        let whole = window.as_secs_f64() * cpus as f64;
-        let stolen = later.stolen.saturating_sub(self.stolen).as_secs_f64() / whole;
-        let busy = later.busy.saturating_sub(self.busy);
-        let others = busy.saturating_sub(accounted).as_secs_f64() / whole;
+        let whole = window * cpus as u32;
+        let of_whole = |time: Duration| time.as_secs_f64() / whole.as_secs_f64();
+        let stolen = later.stolen.saturating_sub(self.stolen);
+        let idle = later.idle.saturating_sub(self.idle);
+        let others = of_whole(whole.saturating_sub(idle + stolen + accounted));
+        let stolen = of_whole(stolen);
         if stolen > STEAL_MAX {
             Some(format!(
                 "the hypervisor took {:.0} % of the CPUs",
