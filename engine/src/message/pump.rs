@@ -19,13 +19,13 @@ const PIECE_BYTES_MIN: usize = 8 * 1024;
 /// ...and after this many in a row the rest is: the source is slow.
 const SMALL_PIECES_MAX: u32 = 16;
 
-/// After a piece of as many bytes that went out at once, the next is awaited until there is a pipe's worth of it: fewer and
-/// larger pieces cost less...
+/// With as many bytes there at the beginning, and after a piece of as many that went out at once, the next is awaited until
+/// there is a pipe's worth of it: fewer and larger pieces cost less...
 const BULK_BYTES_MIN: usize = 32 * 1024;
 
-/// ...but what a source that is slower than that has sent is kept back no longer than this, in milliseconds, and half as
-/// much of it is awaited from then on.
-const KEPT_BACK_MS: u64 = 32;
+/// ...but what a source that is slower than that has sent is kept back no longer than to the timers' next tick (16 ms), and
+/// half as much of it is awaited from then on.
+const KEPT_BACK_MS: u64 = 1;
 
 /// Arrivals in a row that may bring nothing: splice(2) never gets past urgent data, which poll(2) goes on reporting, and a
 /// receive does.
@@ -49,7 +49,7 @@ pub struct Pump {
     small_pieces: u32,
     /// Arrivals in a row that brought nothing.
     in_vain: u32,
-    /// Once a large piece has gone out at once.
+    /// Once the source has been fast.
     bulk: Option<Bulk>,
 }
 
@@ -159,8 +159,7 @@ impl Pump {
         ring: &Ring,
         cx: &Context<'_>,
     ) -> Poll<io::Result<Spliced>> {
-        // One pipe's worth a turn: others wait, and TCP paces (BBR) what is handed to it faster than it goes out by timers
-        // of its own, which cost more than the sends.
+        // One pipe's worth a turn: others wait, and what is handed to TCP faster than it goes out (BBR) it paces by timers.
         let mut taken = 0;
         loop {
             let Some(to) = sink.bare() else {
@@ -170,7 +169,8 @@ impl Pump {
                 let Some((from, left)) = source.bare() else {
                     return Poll::Ready(Ok(Spliced::Not));
                 };
-                if self.way == Way::Undecided {
+                let begins = self.way == Way::Undecided;
+                if begins {
                     if left < SPLICE_BYTES_MIN {
                         return Poll::Ready(Ok(Spliced::Not));
                     }
@@ -182,25 +182,28 @@ impl Pump {
                     ready!(to.socket().poll_unsent(cx, 0))?;
                     self.way = Way::Splicing;
                 }
-                if taken > 0
-                    && let Some(pipe) = self.pipe.take()
-                {
+                let Some(pipe) = self.pipe.take().or_else(|| ring.pipe()) else {
+                    return Poll::Ready(Ok(self.give_up(source)));
+                };
+                let most = left.min(pipe.capacity() as u64) as usize;
+                // What is there at the beginning tells a fast source as a piece does.
+                let waits = if begins {
+                    taken = from.socket().unread_bytes();
+                    (BULK_BYTES_MIN..most).contains(&taken)
+                } else {
+                    taken > 0
+                };
+                if waits {
                     let bytes = if taken < BULK_BYTES_MIN {
                         1
                     } else {
-                        let capacity = pipe.capacity();
                         self.bulk
-                            .get_or_insert_with(|| Bulk::new(ring, capacity))
-                            .begin(from, left.min(capacity as u64) as usize, ring, cx)
+                            .get_or_insert_with(|| Bulk::new(ring, pipe.capacity()))
+                            .begin(from, most, ring, cx)
                     };
                     ready!(from.socket().poll_arrival(cx, bytes as u32));
                 }
-                if self.pipe.is_none() {
-                    self.pipe = ring.pipe();
-                }
-                let Some(pipe) = &mut self.pipe else {
-                    return Poll::Ready(Ok(self.give_up(source)));
-                };
+                let pipe = self.pipe.insert(pipe);
                 let told = from.socket().is_still();
                 let moved = from.socket().poll_splice_in(cx, pipe, left);
                 if let Some(bulk) = &mut self.bulk {

@@ -160,6 +160,11 @@ impl Socket {
         !peeked.is_err_and(would_wait)
     }
 
+    /// Bytes that wait in the kernel.
+    pub fn unread_bytes(&self) -> usize {
+        rustix::io::ioctl_fionread(self.descriptor()).map_or(0, |bytes| bytes as usize)
+    }
+
     /// Ready when `bytes` or the end may be there for [`poll_splice_in`](Self::poll_splice_in). For more than one, have a
     /// timer beside it: a peer that sends fewer and pauses is not heard of. Whoever receives next hears of every byte.
     pub fn poll_arrival(&self, cx: &Context<'_>, bytes: u32) -> Poll<()> {

@@ -18,9 +18,10 @@ const LENGTHS: [u64; 16] = [
     1_500_000, 65_536,
 ];
 
-/// Where a source pauses: in mid-piece, close behind another pause, and one byte before the end.
-const PAUSES: [u64; 9] = [
-    600_000, 2_000_000, 2_000_001, 2_300_000, 4_000_000, 4_100_000, 7_000_000, 8_999_999, 9_000_000,
+/// Where a source pauses: in its first piece and in later ones, close behind another pause, and one byte before the end.
+const PAUSES: [u64; 10] = [
+    100_000, 600_000, 2_000_000, 2_000_001, 2_300_000, 4_000_000, 4_100_000, 7_000_000, 8_999_999,
+    9_000_000,
 ];
 
 /// More than a client's socket, its proxy's and a pipe take.
