@@ -21,6 +21,7 @@ use crate::{
     load::{self, Body, Checks, Counts, Report, RequestShape, Running, Target, Until},
     micro,
     origin::{self, Origin},
+    relay,
 };
 
 /// Load generator, test origin and side-by-side comparison for HTTP proxies.
@@ -36,6 +37,7 @@ enum Command {
     Load(Box<LoadArgs>),
     Origin(OriginArgs),
     Compare(Box<CompareArgs>),
+    Relay(RelayArgs),
     Micro(MicroArgs),
 }
 
@@ -121,6 +123,17 @@ struct OriginArgs {
     cpus: Option<CpuList>,
 }
 
+/// Passes bytes on and looks at none of them, on the engine's ring: what no proxy on it can cost less than.
+#[derive(Debug, Args)]
+struct RelayArgs {
+    /// Where to listen; port 0 takes a free one. The address is printed
+    #[arg(short, long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Where each connection leads
+    #[arg(long)]
+    to: SocketAddr,
+}
+
 /// Measures proxies side by side: Ringway, nginx, HAProxy, and of h2o, Envoy, Caddy, Traefik and Varnish what is here.
 ///
 /// Every proxy runs with one worker on the same CPU, load and origin on the others. Rounds take turns; ratios are of
@@ -147,7 +160,7 @@ struct CompareArgs {
     /// named
     #[arg(long = "peer", value_name = "NAME=PATH", value_parser = parse_peer)]
     peer: Vec<(String, PathBuf)>,
-    /// Only proxies of these kinds
+    /// Only proxies of these kinds. `relay`, which passes bytes on and looks at none of them, is measured only if named
     #[arg(long, value_name = "NAME", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(
         compare::KINDS.iter().map(|kind| kind.name)))]
     only: Vec<String>,
@@ -197,6 +210,7 @@ pub fn main() -> ExitCode {
         Command::Load(args) => load(*args),
         Command::Origin(args) => serve_origin(&args),
         Command::Compare(args) => compare(*args),
+        Command::Relay(args) => relay_bytes(&args),
         Command::Micro(args) => count_pieces(&args),
     };
     result.unwrap_or_else(|error| {
@@ -358,6 +372,15 @@ fn serve_origin(args: &OriginArgs) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn relay_bytes(args: &RelayArgs) -> Result<ExitCode, String> {
+    let listener = relay::listen(args.listen)
+        .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
+    let address = listener.local_addr().map_err(|error| error.to_string())?;
+    println!("{address}");
+    relay::run(listener, args.to).map_err(|error| format!("the relay failed: {error}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
 fn compare(args: CompareArgs) -> Result<ExitCode, String> {
     let json = args.json.clone();
     let html = args.html.clone();
@@ -437,7 +460,8 @@ impl CompareArgs {
     fn into_settings(self) -> Result<compare::Settings, String> {
         let (mut peers, mut missing) = (Vec::new(), Vec::new());
         for kind in &compare::KINDS {
-            if !self.only.is_empty() && !self.only.iter().any(|only| only == kind.name) {
+            let named = self.only.iter().any(|only| only == kind.name);
+            if !named && (kind.is_floor() || !self.only.is_empty()) {
                 continue;
             }
             let mut paths: Vec<PathBuf> = self
@@ -458,6 +482,8 @@ impl CompareArgs {
                 if let Some(path) = self.ringway.as_ref().filter(|path| !path.is_file()) {
                     return Err(format!("{} is not there", path.display()));
                 }
+            } else if paths.is_empty() && kind.is_floor() {
+                paths.extend(std::env::current_exe().ok());
             } else if paths.is_empty() {
                 paths.extend(compare::on_path(kind.binary));
             }

@@ -8,6 +8,7 @@ use std::{
 use ringway_bench::{
     load::{self, Body, Checks, ErrorKind, Report, RequestShape, Settings, Until},
     origin::{self, Origin},
+    relay,
 };
 
 fn origin(threads: usize) -> Origin {
@@ -135,6 +136,30 @@ fn head_requests_have_no_content() {
     check_all_answered("/bytes/1000", 0, |settings| {
         settings.shape.method = "HEAD".into();
     });
+}
+
+/// Has the load pass through a relay, which lives as long as this process.
+fn through_relay(settings: &mut Settings) {
+    let listener = relay::listen("127.0.0.1:0".parse().unwrap()).unwrap();
+    let origin = std::mem::replace(&mut settings.address, listener.local_addr().unwrap());
+    std::thread::spawn(move || relay::run(listener, origin));
+}
+
+#[test]
+fn a_relay_passes_on_what_either_side_sends() {
+    check_all_answered("/echo", 1_000_000, |settings| {
+        settings.shape.body = Body::Sized(1_000_000);
+        through_relay(settings);
+    });
+}
+
+#[test]
+fn a_relay_ends_with_either_side() {
+    check_all_answered("/bytes/100000", 100_000, |settings| {
+        settings.keep_alive = false;
+        through_relay(settings);
+    });
+    check_all_fail("/cut/100000", ErrorKind::EarlyClose, through_relay);
 }
 
 #[test]

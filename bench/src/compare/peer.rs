@@ -74,7 +74,7 @@ fn go_environment(launch: &Launch<'_>) -> Vec<(&'static str, String)> {
 }
 
 /// All kinds there are. The first is the one that is compared with the others.
-pub static KINDS: [Kind; 8] = [
+pub static KINDS: [Kind; 9] = [
     Kind {
         name: "ringway",
         binary: "ringway",
@@ -216,7 +216,35 @@ pub static KINDS: [Kind; 8] = [
         environment: no_environment,
         logs_to_stdout: false,
     },
+    Kind {
+        name: FLOOR,
+        binary: "ringway-bench",
+        version: "--version",
+        files: &[],
+        arguments: |launch| {
+            let (listen, origin) = (launch.listen.to_string(), launch.origin.to_string());
+            vec![
+                "relay".into(),
+                "--listen".into(),
+                listen,
+                "--to".into(),
+                origin,
+            ]
+        },
+        environment: no_environment,
+        logs_to_stdout: false,
+    },
 ];
+
+/// What the kind is called that is no proxy but what any of them on Ringway's ring costs at the least.
+const FLOOR: &str = "relay";
+
+impl Kind {
+    /// Whether it only passes bytes on: it is measured when it is asked for, and by this program.
+    pub fn is_floor(&self) -> bool {
+        self.name == FLOOR
+    }
+}
 
 /// The kind of that name.
 pub fn kind_named(name: &str) -> Option<&'static Kind> {
