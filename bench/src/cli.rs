@@ -123,7 +123,7 @@ struct OriginArgs {
     cpus: Option<CpuList>,
 }
 
-/// Passes bytes on and looks at none of them, on the engine's ring: what no proxy on it can cost less than.
+/// Passes bytes on and looks at none of them, on the engine's ring: what messages cost there without HTTP.
 #[derive(Debug, Args)]
 struct RelayArgs {
     /// Where to listen; port 0 takes a free one. The address is printed
@@ -460,16 +460,20 @@ impl CompareArgs {
     fn into_settings(self) -> Result<compare::Settings, String> {
         let (mut peers, mut missing) = (Vec::new(), Vec::new());
         for kind in &compare::KINDS {
-            let named = self.only.iter().any(|only| only == kind.name);
-            if !named && (kind.is_floor() || !self.only.is_empty()) {
-                continue;
-            }
             let mut paths: Vec<PathBuf> = self
                 .peer
                 .iter()
                 .filter(|(name, _)| name == kind.name)
                 .map(|(_, path)| path.clone())
                 .collect();
+            let named = self.only.iter().any(|only| only == kind.name);
+            let left_out = match self.only.is_empty() {
+                true => kind.is_relay() && paths.is_empty(),
+                false => !named,
+            };
+            if left_out {
+                continue;
+            }
             if kind.name == "ringway" {
                 let beside = || Some(std::env::current_exe().ok()?.with_file_name("ringway"));
                 paths.splice(
@@ -482,7 +486,7 @@ impl CompareArgs {
                 if let Some(path) = self.ringway.as_ref().filter(|path| !path.is_file()) {
                     return Err(format!("{} is not there", path.display()));
                 }
-            } else if paths.is_empty() && kind.is_floor() {
+            } else if paths.is_empty() && kind.is_relay() {
                 paths.extend(std::env::current_exe().ok());
             } else if paths.is_empty() {
                 paths.extend(compare::on_path(kind.binary));

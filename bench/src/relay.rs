@@ -1,6 +1,7 @@
-//! The floor: passes bytes on from connection to connection, on the engine's ring, and looks at none of them.
+//! Passes bytes on from connection to connection, on the engine's ring, and looks at none of them.
 //!
-//! What a request costs here is what the kernel and the ring cost; what it costs Ringway beyond that is what its features do.
+//! What a short message costs here is what the kernel and the ring cost; what it costs Ringway beyond that is what HTTP and
+//! its features do. The end of either side ends both.
 
 use std::{
     future::poll_fn,
@@ -12,8 +13,7 @@ use std::{
 
 use ringway_engine::ring::{self, Connect, Group, Listener, Ring, Socket};
 
-/// As many as are compared here connect at once.
-const BACKLOG: i32 = 8192;
+use crate::origin::BACKLOG;
 
 /// Bytes that may wait for one side before no more is received for it.
 const UNSENT_BYTES_MAX: usize = 256 * 1024;

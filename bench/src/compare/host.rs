@@ -14,7 +14,7 @@ const OTHERS_MAX: f64 = 0.05;
 const STEAL_MAX: f64 = 0.02;
 
 /// The kernel counts CPU time in these, whatever its tick is.
-const TICK: Duration = Duration::from_millis(10);
+const TICK_MS: u64 = 10;
 
 /// What the machine is, for the reader of a report.
 #[derive(Debug, Clone)]
@@ -71,9 +71,15 @@ pub(super) fn network_threads(cpus: &[usize]) -> Vec<u32> {
     .collect()
 }
 
+fn ticks_long(ticks: u64) -> Duration {
+    Duration::from_millis(ticks * TICK_MS)
+}
+
 /// CPU time up to a moment, on some CPUs.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct CpuTimes {
+    /// On how many; none where the kernel does not tell.
+    cpus: u32,
     /// Measured by the kernel; what a CPU is busy with is sampled at ticks, which fall together with other timers and then
     /// make up more than there was.
     idle: Duration,
@@ -95,13 +101,14 @@ impl CpuTimes {
             if !cpu.is_some_and(|cpu| cpus.contains(&cpu)) {
                 continue;
             }
-            let ticks: Vec<u32> = words.map(|word| word.parse().unwrap_or(0)).collect();
+            let ticks: Vec<u64> = words.map(|word| word.parse().unwrap_or(0)).collect();
             // user nice system idle iowait irq softirq steal
             let [_, _, _, idle, iowait, _, _, steal, ..] = ticks[..] else {
                 continue;
             };
-            times.idle += TICK * (idle + iowait);
-            times.stolen += TICK * steal;
+            times.cpus += 1;
+            times.idle += ticks_long(idle + iowait);
+            times.stolen += ticks_long(steal);
         }
         times
     }
@@ -111,10 +118,12 @@ impl CpuTimes {
         &self,
         later: &Self,
         window: Duration,
-        cpus: usize,
         accounted: Duration,
     ) -> Option<String> {
-        let whole = window * cpus as u32;
+        let whole = window * self.cpus;
+        if whole.is_zero() {
+            return None;
+        }
         let of_whole = |time: Duration| time.as_secs_f64() / whole.as_secs_f64();
         let stolen = later.stolen.saturating_sub(self.stolen);
         let idle = later.idle.saturating_sub(self.idle);
@@ -142,12 +151,7 @@ mod tests {
 
     fn disturbance(after: &str) -> Option<String> {
         let (before, after) = (CpuTimes::parse(BEFORE, &[0]), CpuTimes::parse(after, &[0]));
-        before.disturbance(
-            &after,
-            Duration::from_secs(1),
-            1,
-            Duration::from_millis(500),
-        )
+        before.disturbance(&after, Duration::from_secs(1), Duration::from_millis(500))
     }
 
     #[test]
@@ -159,5 +163,12 @@ mod tests {
         );
         let stolen = disturbance("cpu0 125 0 125 540 0 0 0 10 0 0");
         assert_eq!(stolen.unwrap(), "the hypervisor took 10 % of the CPUs");
+    }
+
+    #[test]
+    fn nothing_disturbs_where_the_kernel_does_not_tell() {
+        let unknown = CpuTimes::parse("", &[0]);
+        let second = Duration::from_secs(1);
+        assert_eq!(unknown.disturbance(&unknown, second, Duration::ZERO), None);
     }
 }

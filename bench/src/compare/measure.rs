@@ -88,7 +88,7 @@ impl Bench<'_> {
         let before = self.read(&pids, &running);
         self.sleep(self.window)?;
         let after = self.read(&pids, &running);
-        let disturbance = before.disturbance(&after, self.all_cpus.len());
+        let disturbance = before.disturbance(&after);
         // What is under way is awaited: a proxy that loses a request shows as a timeout.
         running.finish();
         let report = running.join()?;
@@ -296,10 +296,10 @@ impl Reading {
         self.harness + self.network + self.proxy
     }
 
-    fn disturbance(&self, later: &Self, cpus: usize) -> Option<String> {
+    fn disturbance(&self, later: &Self) -> Option<String> {
         let accounted = later.accounted().saturating_sub(self.accounted());
         self.times
-            .disturbance(&later.times, later.at - self.at, cpus, accounted)
+            .disturbance(&later.times, later.at - self.at, accounted)
     }
 }
 

@@ -159,6 +159,8 @@ impl Runner<'_> {
             interrupted: self.interrupted,
         };
         let mut peers = self.settings.peers.clone();
+        // It has one worker, and nothing to log.
+        peers.retain(|peer| !peer.kind.is_relay() || (workload.workers == 1 && !workload.log));
         if workload.with_splice {
             peers.extend(self.settings.peers.iter().filter_map(Peer::with_splice));
         }

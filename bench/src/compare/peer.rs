@@ -217,7 +217,7 @@ pub static KINDS: [Kind; 9] = [
         logs_to_stdout: false,
     },
     Kind {
-        name: FLOOR,
+        name: RELAY,
         binary: "ringway-bench",
         version: "--version",
         files: &[],
@@ -236,13 +236,13 @@ pub static KINDS: [Kind; 9] = [
     },
 ];
 
-/// What the kind is called that is no proxy but what any of them on Ringway's ring costs at the least.
-const FLOOR: &str = "relay";
+/// What the kind is called that is no proxy.
+const RELAY: &str = "relay";
 
 impl Kind {
-    /// Whether it only passes bytes on: it is measured when it is asked for, and by this program.
-    pub fn is_floor(&self) -> bool {
-        self.name == FLOOR
+    /// Whether it only passes bytes on: it is measured when it is asked for, and is part of this program.
+    pub fn is_relay(&self) -> bool {
+        self.name == RELAY
     }
 }
 

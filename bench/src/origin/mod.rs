@@ -28,6 +28,8 @@ use std::{
     thread::JoinHandle,
 };
 
+pub(crate) use server::BACKLOG;
+
 use crate::cpus::CpuList;
 
 /// What an origin is started with.

@@ -18,7 +18,7 @@ use super::{
 use crate::poll::{Interest, Poller, Ready, Token};
 
 /// Longest queue of connections nobody accepted yet. The kernel caps it at `net.core.somaxconn`.
-const BACKLOG: i32 = 8192;
+pub(crate) const BACKLOG: i32 = 8192;
 
 /// How often a thread looks whether it is to stop, and at the clock for its date.
 const TICK: Duration = Duration::from_millis(100);

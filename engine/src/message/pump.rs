@@ -23,9 +23,9 @@ const SMALL_PIECES_MAX: u32 = 16;
 /// there is a pipe's worth of it: fewer and larger pieces cost less...
 const BULK_BYTES_MIN: usize = 32 * 1024;
 
-/// ...but what a source that is slower than that has sent is kept back no longer than to the timers' next tick (16 ms), and
-/// half as much of it is awaited from then on.
-const KEPT_BACK_MS: u64 = 1;
+/// ...but what a source that is slower than that has sent is kept back no longer than this, in milliseconds, and a tick of the
+/// timers, and half as much of it is awaited from then on. Never shorter: sources of 256 Mbit/s fill a pipe in this time.
+const KEPT_BACK_MS: u64 = 16;
 
 /// Arrivals in a row that may bring nothing: splice(2) never gets past urgent data, which poll(2) goes on reporting, and a
 /// receive does.
@@ -187,14 +187,14 @@ impl Pump {
                 };
                 let most = left.min(pipe.capacity() as u64) as usize;
                 // What is there at the beginning tells a fast source as a piece does.
-                let waits = if begins {
-                    taken = from.socket().unread_bytes();
-                    (BULK_BYTES_MIN..most).contains(&taken)
+                let (there, waits) = if begins && most > BULK_BYTES_MIN {
+                    let there = from.socket().unread_bytes();
+                    (there, (BULK_BYTES_MIN..most).contains(&there))
                 } else {
-                    taken > 0
+                    (taken, taken > 0)
                 };
                 if waits {
-                    let bytes = if taken < BULK_BYTES_MIN {
+                    let bytes = if there < BULK_BYTES_MIN {
                         1
                     } else {
                         self.bulk
