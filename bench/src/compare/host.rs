@@ -80,8 +80,9 @@ fn ticks_long(ticks: u64) -> Duration {
 pub(super) struct CpuTimes {
     /// On how many; none where the kernel does not tell.
     cpus: u32,
-    /// Measured by the kernel; what a CPU is busy with is sampled at ticks, which fall together with other timers and then
-    /// make up more than there was.
+    /// Sampled at ticks, which fall together with other timers: it may come to more than there was.
+    busy: Duration,
+    /// Measured, but without what the kernel does on its way into and out of idleness.
     idle: Duration,
     stolen: Duration,
 }
@@ -103,10 +104,11 @@ impl CpuTimes {
             }
             let ticks: Vec<u64> = words.map(|word| word.parse().unwrap_or(0)).collect();
             // user nice system idle iowait irq softirq steal
-            let [_, _, _, idle, iowait, _, _, steal, ..] = ticks[..] else {
+            let [user, nice, system, idle, iowait, irq, softirq, steal, ..] = ticks[..] else {
                 continue;
             };
             times.cpus += 1;
+            times.busy += ticks_long(user + nice + system + irq + softirq);
             times.idle += ticks_long(idle + iowait);
             times.stolen += ticks_long(steal);
         }
@@ -127,7 +129,10 @@ impl CpuTimes {
         let of_whole = |time: Duration| time.as_secs_f64() / whole.as_secs_f64();
         let stolen = later.stolen.saturating_sub(self.stolen);
         let idle = later.idle.saturating_sub(self.idle);
-        let others = of_whole(whole.saturating_sub(idle + stolen + accounted));
+        // Somebody else's work shows in both.
+        let busy = later.busy.saturating_sub(self.busy);
+        let busy = busy.min(whole.saturating_sub(idle + stolen));
+        let others = of_whole(busy.saturating_sub(accounted));
         let stolen = of_whole(stolen);
         if stolen > STEAL_MAX {
             Some(format!(
@@ -161,6 +166,8 @@ mod tests {
             disturbance("cpu0 150 0 120 530 0 0 0 0 0 0").unwrap(),
             "others used 20 % of the CPUs"
         );
+        assert_eq!(disturbance("cpu0 150 0 120 550 0 0 0 0 0 0"), None);
+        assert_eq!(disturbance("cpu0 130 0 120 530 0 0 0 0 0 0"), None);
         let stolen = disturbance("cpu0 125 0 125 540 0 0 0 10 0 0");
         assert_eq!(stolen.unwrap(), "the hypervisor took 10 % of the CPUs");
     }
