@@ -466,12 +466,12 @@ impl CompareArgs {
                 .filter(|(name, _)| name == kind.name)
                 .map(|(_, path)| path.clone())
                 .collect();
-            let named = self.only.iter().any(|only| only == kind.name);
-            let left_out = match self.only.is_empty() {
-                true => kind.is_relay() && paths.is_empty(),
-                false => !named,
+            let wanted = if self.only.is_empty() {
+                !kind.is_relay() || !paths.is_empty()
+            } else {
+                self.only.iter().any(|only| only == kind.name)
             };
-            if left_out {
+            if !wanted {
                 continue;
             }
             if kind.name == "ringway" {

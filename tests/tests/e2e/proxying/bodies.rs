@@ -363,6 +363,11 @@ pub(super) fn framing_field(framing: Framing) -> String {
     }
 }
 
+/// The head of an answer whose body is framed so.
+pub(super) fn ok_head(framing: Framing) -> String {
+    format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing))
+}
+
 #[test]
 fn a_large_download_passes_unchanged_in_little_memory() {
     for framing in [
@@ -372,9 +377,7 @@ fn a_large_download_passes_unchanged_in_little_memory() {
     ] {
         let origin = Origin::script(move |connection| {
             connection.read_request();
-            connection
-                .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
-                .expect("taken");
+            connection.send(ok_head(framing)).expect("taken");
             send_pattern(connection.sender(), framing, LARGE_BODY_BYTES);
         });
         let proxy = proxy_to(&origin);
@@ -426,9 +429,7 @@ fn a_client_that_does_not_read_holds_its_origin_back() {
     let origin = Origin::script(move |connection| {
         connection.read_request();
         let framing = Framing::Length(LARGE_BODY_BYTES);
-        connection
-            .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
-            .expect("taken");
+        connection.send(ok_head(framing)).expect("taken");
         let pattern = Pattern::new();
         let sender = connection.sender();
         sender.set_nonblocking(true).expect("the socket is open");

@@ -10,7 +10,7 @@ use ringway_tests::pattern::{Check, Pattern};
 use ringway_tests::wire::{Framing, Wire};
 use ringway_tests::{Client, Config, Origin, Proxy, Signal};
 
-use super::bodies::{count_upload, each_piece, framing_field, send_pattern};
+use super::bodies::{count_upload, each_piece, framing_field, ok_head, send_pattern};
 
 /// Around a small and a large buffer, a pipe, and what is worth one; short ones between, so that each way follows the other.
 const LENGTHS: [u64; 16] = [
@@ -35,9 +35,7 @@ fn patterned_origin() -> Origin {
             let bytes = bytes.split(' ').next().expect("a number").parse();
             let bytes: u64 = bytes.expect("a number");
             let framing = Framing::Length(bytes);
-            connection
-                .send(format!("HTTP/1.1 200 OK\r\n{}\r\n", framing_field(framing)))
-                .expect("taken");
+            connection.send(ok_head(framing)).expect("taken");
             let mut sender = connection.sender();
             // Whoever asked may have gone.
             if each_piece(0..bytes, |piece| sender.write_all(piece)).is_err() {
@@ -114,10 +112,7 @@ fn pieces_of_a_long_answer_pass_as_they_come() {
     let origin = Origin::script(move |connection| {
         connection.read_request();
         connection
-            .send(format!(
-                "HTTP/1.1 200 OK\r\n{}\r\n",
-                framing_field(Framing::Length(BYTES))
-            ))
+            .send(ok_head(Framing::Length(BYTES)))
             .expect("taken");
         let pattern = Pattern::new();
         let mut at = 0;
@@ -241,10 +236,7 @@ fn answer_with_pauses<W: Write>(through: impl Fn(TcpStream) -> W + Send + Sync +
     let origin = Origin::script(move |connection| {
         connection.read_request();
         connection
-            .send(format!(
-                "HTTP/1.1 200 OK\r\n{}\r\n",
-                framing_field(Framing::Length(PAUSES[PAUSES.len() - 1]))
-            ))
+            .send(ok_head(Framing::Length(PAUSES[PAUSES.len() - 1])))
             .expect("taken");
         send_with_pauses(through(connection.sender()), &seen);
     });
@@ -280,9 +272,8 @@ fn an_answer_cut_short_ends_where_its_origin_ended_it() {
     const SENT: u64 = 600_000;
     let origin = Origin::script(|connection| {
         connection.read_request();
-        let framing = framing_field(Framing::Length(SENT * 2));
         connection
-            .send(format!("HTTP/1.1 200 OK\r\n{framing}\r\n"))
+            .send(ok_head(Framing::Length(SENT * 2)))
             .expect("taken");
         send_pattern(connection.sender(), Framing::Length(SENT), SENT);
         connection.close();
@@ -421,11 +412,7 @@ fn bytes_behind_a_long_answer_are_nobodys_answer() {
     const BYTES: u64 = 100_000;
     let origin = Origin::script(|connection| {
         while connection.read_request().is_some() {
-            let mut answer = format!(
-                "HTTP/1.1 200 OK\r\n{}\r\n",
-                framing_field(Framing::Length(BYTES))
-            )
-            .into_bytes();
+            let mut answer = ok_head(Framing::Length(BYTES)).into_bytes();
             send_pattern(&mut answer, Framing::Length(BYTES), BYTES);
             answer.extend_from_slice(&ok("another's"));
             if connection.send(answer).is_err() {
