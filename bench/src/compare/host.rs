@@ -1,6 +1,6 @@
 //! The machine: what it is, and whether something else was going on.
 
-use std::{fs, time::Duration};
+use std::{fmt, fs, time::Duration};
 
 use crate::{
     cpus::CpuList,
@@ -25,6 +25,8 @@ pub struct Machine {
     pub processor: String,
     /// The kernel's version.
     pub kernel: String,
+    /// TCP's congestion control where a socket asks for none. It decides how long answers leave.
+    pub congestion_control: String,
 }
 
 impl Machine {
@@ -34,13 +36,17 @@ impl Machine {
         let model = cpuinfo
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
-        let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let sysctl = |path: &str| {
+            let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
+            value.trim().to_owned()
+        };
         Self {
             cpus: CpuList::available().map_or(0, |cpus| cpus.as_slice().len()),
             processor: model
                 .map_or("unknown processor", |(_, name)| name.trim())
                 .to_owned(),
-            kernel: kernel.trim().to_owned(),
+            kernel: sysctl("kernel/osrelease"),
+            congestion_control: sysctl("net/ipv4/tcp_congestion_control"),
         }
     }
 
@@ -50,7 +56,21 @@ impl Machine {
             ("cpus", (self.cpus as u64).into()),
             ("processor", self.processor.as_str().into()),
             ("kernel", self.kernel.as_str().into()),
+            (
+                "congestion_control",
+                self.congestion_control.as_str().into(),
+            ),
         ])
+    }
+}
+
+impl fmt::Display for Machine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} CPUs ({}), Linux {}, TCP with {}",
+            self.cpus, self.processor, self.kernel, self.congestion_control
+        )
     }
 }
 

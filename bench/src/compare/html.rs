@@ -48,7 +48,6 @@ pub fn to_html(outcome: &Outcome) -> String {
 }
 
 fn write_page(page: &mut String, outcome: &Outcome) -> fmt::Result {
-    let machine = &outcome.machine;
     write!(
         page,
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
@@ -58,12 +57,10 @@ fn write_page(page: &mut String, outcome: &Outcome) -> fmt::Result {
          <p class=\"lead\">{} rounds of {} s, in turns on the same CPU. Bars are medians; the thin line is the spread \
          of the rounds. Ratios pair figures of the same round; where their spread reaches across 1 the machine cannot \
          tell, and they are called undecided.</p>\
-         <p class=\"machine\">{} · {} CPUs · Linux {} · {}</p></header>",
+         <p class=\"machine\">{} · {}</p></header>",
         outcome.rounds,
         outcome.seconds,
-        Escaped(&machine.processor),
-        machine.cpus,
-        Escaped(&machine.kernel),
+        Escaped(&outcome.machine.to_string()),
         Escaped(&outcome.cpus),
     )?;
     let errors = outcome.errors();
@@ -582,6 +579,7 @@ mod tests {
                 cpus: 2,
                 processor: "A & B".to_owned(),
                 kernel: "6".to_owned(),
+                congestion_control: "cubic".to_owned(),
             },
             cpus: "proxies on CPU 0".to_owned(),
             rounds: 2,
@@ -609,7 +607,8 @@ mod tests {
             let outcome = outcome(name);
             let page = to_html(&outcome);
             assert!(
-                page.contains("A &amp; B") && page.contains("haproxy &lt;2&gt;"),
+                page.contains("2 CPUs (A &amp; B), Linux 6, TCP with cubic")
+                    && page.contains("haproxy &lt;2&gt;"),
                 "{page}"
             );
             assert!(

@@ -15,12 +15,7 @@ pub struct Table<'a>(pub &'a Outcome);
 impl fmt::Display for Table<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let outcome = self.0;
-        let machine = &outcome.machine;
-        writeln!(
-            f,
-            "{} CPUs ({}), Linux {}; {}",
-            machine.cpus, machine.processor, machine.kernel, outcome.cpus
-        )?;
+        writeln!(f, "{}; {}", outcome.machine, outcome.cpus)?;
         writeln!(
             f,
             "{} rounds of {} s; medians, with the spread of the rounds",
