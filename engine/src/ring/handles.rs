@@ -128,6 +128,17 @@ impl Socket {
         }
     }
 
+    /// Something is due from the peer, until anything of it comes: a busy reactor waits for several such sockets at once.
+    pub fn expect(&self) {
+        let mut state = self.ring.shared.state.borrow_mut();
+        let state = &mut *state;
+        if let Some(socket) = state.sockets.get(self.key)
+            && !std::mem::replace(&mut socket.owes, true)
+        {
+            state.owed += 1;
+        }
+    }
+
     /// Bytes queued that the kernel has not taken.
     pub fn unsent_bytes(&self) -> usize {
         self.with(|socket| socket.unsent_bytes())

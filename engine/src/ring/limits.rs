@@ -72,6 +72,21 @@ pub(super) const PIPE_BYTES_MIN: usize = 64 * 1024;
 /// pipes in all (pipe(7)).
 pub(super) const PIPES_MAX: usize = 32;
 
+/// Completions a busy reactor sleeps for at the most. 32 saved no more.
+pub(super) const TOGETHER_MAX: u32 = 16;
+
+/// How long it does so, in microseconds, before it is content with one.
+pub(super) const TOGETHER_US: u32 = 100;
+
+/// From this part of its time on, in percent, a thread is busy enough to sleep for more than one completion...
+pub(super) const BUSY_MIN: u64 = 70;
+
+/// ...and from here on for [`TOGETHER_MAX`] of them.
+pub(super) const BUSY_FULL: u64 = 90;
+
+/// Over how long it is looked how busy the thread is.
+pub(super) const BUSY_WINDOW_NS: u64 = 8_000_000;
+
 /// Single-shot accepts kept armed per listening socket.
 pub(super) const ACCEPTS_ARMED: usize = 16;
 

@@ -13,6 +13,7 @@ mod handles;
 mod limits;
 mod operating;
 mod operation;
+mod patience;
 mod prefetch;
 pub mod probe;
 mod reactor;

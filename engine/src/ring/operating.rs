@@ -44,6 +44,7 @@ impl State {
         }
         socket.closing = true;
         socket.unattended = None;
+        self.owed -= u32::from(std::mem::take(&mut socket.owes));
         let in_flight = socket.send_in_flight();
         if in_flight {
             let flow = socket.flow();

@@ -17,8 +17,10 @@ use super::buffers::{BufferRing, Buffers, Group, Lease};
 use super::clock;
 use super::limits::{
     CQ_ENTRIES, LARGE_BYTES, LARGE_COUNT, RING_DRY_MS, SMALL_BYTES, SMALL_COUNT, SQ_ENTRIES,
+    TOGETHER_US,
 };
 use super::operation::{AcceptorEntry, Operation};
+use super::patience::Patience;
 use super::slots::{Key, Slots};
 use super::socket::{Entry, Flow, Gather};
 use super::splicing::Pipes;
@@ -78,6 +80,9 @@ pub(super) struct State {
     pub(super) accept_waits_first: bool,
     pub(super) unattended: Vec<u64>,
     pub(super) wheel: Wheel,
+    /// Sockets of whose peers something is due.
+    pub(super) owed: u32,
+    pub(super) patience: Patience,
     pub(super) counters: Counters,
     pub(super) remote: Option<RemoteState>,
     #[allow(
@@ -139,6 +144,7 @@ impl Ring {
         let small = BufferRing::register(&uring, Group::Small, SMALL_COUNT, SMALL_BYTES)?;
         let large = BufferRing::register(&uring, Group::Large, LARGE_COUNT, LARGE_BYTES)?;
         let now_ns = clock::now_ns();
+        let waits_for_several = uring.params().is_feature_min_timeout();
         Ok(Self {
             shared: Rc::new(Shared {
                 state: RefCell::new(State {
@@ -150,6 +156,8 @@ impl Ring {
                     accept_waits_first: true,
                     unattended: Vec::new(),
                     wheel: Wheel::new(now_ns / 1_000_000),
+                    owed: 0,
+                    patience: Patience::new(waits_for_several, now_ns, clock::thread_cpu_ns()),
                     counters: Counters::default(),
                     remote: None,
                     gathers: Vec::new(),
@@ -266,7 +274,11 @@ impl Ring {
         state.push_sends();
         let block = block && !hungry && state.unattended.is_empty() && !state.quiet_awaited();
         state.enter(block, self.now_ms());
-        self.shared.now_ns.set(clock::now_ns());
+        let now_ns = clock::now_ns();
+        self.shared.now_ns.set(now_ns);
+        if state.patience.is_due(now_ns) {
+            state.patience.look(now_ns, clock::thread_cpu_ns());
+        }
         let submitted = state.submitted_quiet();
         state.reap(&self.shared.buffers);
         state.settle_quiet(submitted);
@@ -328,26 +340,29 @@ impl State {
         self.counters.enters += 1;
         let queued = self.uring.submission().len() as u32;
         let ready = !self.uring.completion().is_empty();
-        let want = u32::from(block && !ready);
-        let mut wait = if want == 1 {
-            self.wheel.wait_ms(now_ms)
-        } else {
-            None
-        };
-        if self.is_starved() {
-            wait = Some(wait.unwrap_or(u64::MAX).min(RING_DRY_MS)).filter(|_| want == 1);
-        }
-        let submitter = self.uring.submitter();
-        // The time of `now_ms` is the round's start; a coarse timer may wait a little longer than it had to.
-        let result = match wait {
-            Some(ms) => {
-                let time = types::Timespec::from(std::time::Duration::from_millis(ms.max(1)));
-                let arguments = types::SubmitArgs::new().timespec(&time);
-                // SAFETY: the argument is of the kind EXT_ARG asks for and outlives the call.
-                unsafe { submitter.enter(queued, want, GETEVENTS | EXT_ARG, Some(&arguments)) }
+        let result = if block && !ready {
+            let mut wait = self.wheel.wait_ms(now_ms);
+            if self.is_starved() {
+                wait = Some(wait.unwrap_or(u64::MAX).min(RING_DRY_MS));
             }
+            // The time of `now_ms` is the round's start; a coarse timer may wait a little longer than it had to.
+            let time =
+                wait.map(|ms| types::Timespec::from(std::time::Duration::from_millis(ms.max(1))));
+            let mut arguments = types::SubmitArgs::new();
+            if let Some(time) = &time {
+                arguments = arguments.timespec(time);
+            }
+            let want = self.patience.completions(self.owed);
+            if want > 1 {
+                arguments = arguments.min_wait_usec(TOGETHER_US);
+            }
+            let submitter = self.uring.submitter();
+            // SAFETY: the argument is of the kind EXT_ARG asks for and outlives the call.
+            unsafe { submitter.enter(queued, want, GETEVENTS | EXT_ARG, Some(&arguments)) }
+        } else {
+            let submitter = self.uring.submitter();
             // SAFETY: no argument is passed.
-            None => unsafe { submitter.enter::<libc::sigset_t>(queued, want, GETEVENTS, None) },
+            unsafe { submitter.enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) }
         };
         if let Err(error) = result {
             match error.raw_os_error() {

@@ -62,6 +62,7 @@ impl State {
             );
             return;
         };
+        self.owed -= u32::from(std::mem::take(&mut socket.owes));
         if let Some(index) = cqueue::buffer_select(flags) {
             let lease = buffers.filled(socket.group, index, result.max(0) as usize);
             if result > 0 {

@@ -191,6 +191,8 @@ pub(super) struct Entry {
     pub(super) last: Last,
     /// The unattended event was reported.
     pub(super) reported: bool,
+    /// Something is due from the peer: counted among what the reactor is owed.
+    pub(super) owes: bool,
     /// The socket is given up: closed once no operation of its own is left.
     pub(super) closing: bool,
     flow: Option<Box<Flow>>,
@@ -219,6 +221,7 @@ impl Entry {
             unwaiting: false,
             last: Last::No,
             reported: false,
+            owes: false,
             closing: false,
             flow,
             unattended: None,

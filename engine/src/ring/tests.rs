@@ -381,3 +381,45 @@ fn heads_are_rewritten_in_place_before_their_body() {
         assert_eq!(lease.bytes(), b"[bo]");
     });
 }
+
+#[test]
+fn a_busy_reactor_that_waits_for_several_is_content_with_one() {
+    on_ring(async |ring| {
+        let (sockets, mut outsides): (Vec<_>, Vec<_>) =
+            (0..8).map(|_| pair(&ring, Group::Small)).unzip();
+        for (tag, socket) in (1..).zip(&sockets[1..]) {
+            socket.expect();
+            socket.leave(tag);
+        }
+        sockets[0].expect();
+        {
+            let state = &mut *ring.shared.state.borrow_mut();
+            // A window of 11 days, so that none ends in here.
+            let long_ns = 1_000_000_000_000_000;
+            state.patience.look(long_ns, long_ns);
+            assert_eq!(state.patience.completions(state.owed), 4);
+        }
+        // Each byte is sent when the one before has come back: more than one never comes.
+        let peer = std::thread::spawn(move || {
+            for byte in 0..20 {
+                outsides[0].write_all(&[byte]).unwrap();
+                let mut back = [0];
+                outsides[0].read_exact(&mut back).unwrap();
+                assert_eq!(back, [byte]);
+            }
+            outsides
+        });
+        for _ in 0..20 {
+            let bytes = receive(&sockets[0])
+                .await
+                .expect("the peer has not given up");
+            assert_eq!(ring.shared.state.borrow().owed, 7);
+            sockets[0].expect();
+            sockets[0].send(lease_of(&ring, &bytes));
+        }
+        poll_fn(|cx| sockets[0].poll_unsent(cx, 0)).await.unwrap();
+        let _outsides = peer.join().unwrap();
+        drop(sockets);
+        assert_eq!(ring.shared.state.borrow().owed, 0);
+    });
+}

@@ -104,6 +104,9 @@ impl Connection {
         self.writer.begin(framing);
         self.request_sent = framing.is_empty();
         self.stream.socket().send(head);
+        if self.request_sent {
+            self.stream.socket().expect();
+        }
     }
 
     /// Waits for the next head, final or not; its length, at the front of what was received.
