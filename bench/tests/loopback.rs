@@ -99,6 +99,25 @@ fn large_pipelined_answers_are_whole() {
 }
 
 #[test]
+fn large_answers_nobody_looks_at_are_counted_and_told_apart() {
+    check_all_answered("/bytes/100000", 100_000, |settings| {
+        settings.shape.checks.pattern = false;
+        settings.pipeline = 4;
+    });
+    check_all_answered("/bytes/1000000", 1_000_000, |settings| {
+        settings.shape.checks.pattern = false;
+        settings.keep_alive = false;
+    });
+    check_all_fail("/bytes/100000", ErrorKind::BodyMismatch, |settings| {
+        settings.shape.checks.pattern = false;
+        settings.shape.checks.bytes = Some(99_999);
+    });
+    check_all_fail("/cut/1000000", ErrorKind::EarlyClose, |settings| {
+        settings.shape.checks.pattern = false;
+    });
+}
+
+#[test]
 fn chunked_answers_are_whole() {
     check_all_answered("/chunked/200000", 200_000, |settings| settings.pipeline = 2);
 }

@@ -35,6 +35,28 @@ impl ResponseReader {
         matches!(self.body, Some(BodyReader::UntilClose))
     }
 
+    /// Content that is known to follow, all of it in the bytes that come next.
+    pub fn content_left(&self) -> u64 {
+        match self.body {
+            Some(BodyReader::Length(left)) => left,
+            _ => 0,
+        }
+    }
+
+    /// Takes the next `bytes` of [`content_left`](Self::content_left) as read. Whether they were the last, and the answer's
+    /// end with them.
+    pub fn skip_content(&mut self, bytes: u64) -> bool {
+        let Some(BodyReader::Length(left)) = &mut self.body else {
+            return false;
+        };
+        *left -= bytes;
+        let ended = *left == 0;
+        if ended {
+            self.body = None;
+        }
+        ended
+    }
+
     /// Forgets what was read; what was allocated is kept for the next connection.
     pub fn reset(&mut self) {
         self.partial.clear();
@@ -192,6 +214,28 @@ mod tests {
         }
         let bytes: Vec<&[u8]> = ANSWERS.chunks(1).collect();
         assert_eq!(read(&bytes), Ok(expected));
+    }
+
+    #[test]
+    fn content_can_be_skipped_up_to_its_end() {
+        let mut reader = ResponseReader::default();
+        let mut head: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n";
+        assert_eq!(reader.content_left(), 0);
+        assert!(matches!(
+            reader.next(&mut head, false),
+            Ok(Some(Event::Head(_)))
+        ));
+        assert_eq!(reader.content_left(), 5);
+        assert!(!reader.skip_content(4));
+        assert_eq!(reader.content_left(), 1);
+        assert!(reader.is_inside() && reader.skip_content(1));
+        assert!(!reader.is_inside());
+        let mut next: &[u8] = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n";
+        assert!(matches!(
+            reader.next(&mut next, false),
+            Ok(Some(Event::Head(_)))
+        ));
+        assert_eq!(reader.content_left(), 0);
     }
 
     #[test]

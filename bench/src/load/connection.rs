@@ -13,6 +13,9 @@ use super::{
 };
 use crate::poll::{Interest, Poller, Token};
 
+/// Content that nobody looks at is dropped without being copied from so many bytes on; fewer come with what follows them.
+const DROPPED_BYTES_MIN: usize = 16 * 1024;
+
 /// Where the connection stands.
 enum Phase {
     Closed,
@@ -159,17 +162,29 @@ impl<P: Protocol> Connection<P> {
             let (Phase::Open(transport) | Phase::Parting { transport, .. }) = &self.phase else {
                 return After::Nothing;
             };
-            match transport.receive(buffer) {
+            let unseen = self.protocol.unseen(requests).min(buffer.len() as u64) as usize;
+            let drops = unseen >= DROPPED_BYTES_MIN;
+            let room = if drops { unseen } else { buffer.len() };
+            let arrived = if drops {
+                transport.discard(&mut buffer[..room])
+            } else {
+                transport.receive(buffer)
+            };
+            match arrived {
                 Ok(Attempt::WouldBlock) => return After::Nothing,
                 Ok(Attempt::Done(0)) => {
                     self.protocol.end_of_stream(requests, finished);
                     return After::Closed(ErrorKind::EarlyClose);
                 }
                 Ok(Attempt::Done(len)) => {
-                    if let Err(kind) = self.protocol.receive(&buffer[..len], requests, finished) {
+                    if drops {
+                        self.protocol.dropped(len, requests, finished);
+                    } else if let Err(kind) =
+                        self.protocol.receive(&buffer[..len], requests, finished)
+                    {
                         return After::Closed(kind);
                     }
-                    if len < buffer.len() {
+                    if len < room {
                         return After::Nothing;
                     }
                 }

@@ -112,6 +112,21 @@ impl Protocol for Http1 {
         Ok(())
     }
 
+    fn unseen(&self, requests: &Requests) -> u64 {
+        if requests.checks().pattern {
+            0
+        } else {
+            self.reader.content_left()
+        }
+    }
+
+    fn dropped(&mut self, bytes: usize, requests: &Requests, finished: &mut Vec<Finished>) {
+        self.content_bytes += bytes as u64;
+        if self.reader.skip_content(bytes as u64) {
+            self.finish(requests, finished);
+        }
+    }
+
     fn end_of_stream(&mut self, requests: &Requests, finished: &mut Vec<Finished>) {
         if self.reader.ends_with_connection() {
             self.finish(requests, finished);

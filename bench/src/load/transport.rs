@@ -58,6 +58,12 @@ impl Plain {
     pub(super) fn receive(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
         attempt(net::recv(&self.0, buffer, RecvFlags::empty()).map(|(_, len)| len))
     }
+
+    /// Drops what was received, up to `buffer`'s length, which is left as it is: nothing is copied (tcp(7), MSG_TRUNC). The
+    /// bytes dropped, 0 at the peer's end.
+    pub(super) fn discard(&self, buffer: &mut [u8]) -> io::Result<Attempt<usize>> {
+        attempt(net::recv(&self.0, buffer, RecvFlags::TRUNC).map(|(_, len)| len))
+    }
 }
 
 fn attempt<T>(result: Result<T, Errno>) -> io::Result<Attempt<T>> {

@@ -6,16 +6,22 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::{io::Errno, net::RecvFlags};
+use rustix::{
+    io::Errno,
+    net::{RecvFlags, SendFlags},
+};
 
 use super::answer::{Answer, Heads, Length, write};
 use crate::{
     http1::{BodyReader, Framing, carry_over, parse_request},
-    pattern,
+    pattern::{self, PatternFile},
 };
 
 /// Content up to this size is copied behind its head and sent with it; longer content is sent from where it lies.
 const COPIED_BYTES_MAX: u64 = 4096;
+
+/// Content of which at least as much is to come is sent from a file, which copies nothing; less costs more that way.
+const FROM_FILE_BYTES_MIN: u64 = 64 * 1024;
 
 /// Answers to pipelined requests are collected up to this size before they are sent.
 const COLLECTED_BYTES_MAX: usize = 64 * 1024;
@@ -40,6 +46,8 @@ pub(super) enum Waits {
 pub(super) struct Shared {
     pub(super) heads: Heads,
     pub(super) read_buffer: Box<[u8]>,
+    /// A thread's own, because threads that share pages wait for each other to count their users.
+    pub(super) file: PatternFile,
     pub(super) now: Instant,
 }
 
@@ -117,7 +125,7 @@ impl Connection {
     /// Does all that can be done without waiting. An error means that the client is gone.
     pub(super) fn drive(&mut self, shared: &mut Shared) -> io::Result<Waits> {
         loop {
-            if let Flushed::Blocked = self.flush()? {
+            if let Flushed::Blocked = self.flush(&shared.file)? {
                 return Ok(Waits::Writable);
             }
             if self.close_when_sent {
@@ -156,12 +164,14 @@ impl Connection {
                     Ok(Some(Waits::Closed))
                 }
                 // A read that did not fill the buffer took all there was.
-                Ok((_, len)) if len < buffer.len() && self.is_between() => match self.flush() {
-                    Ok(Flushed::All) if self.close_when_sent => Ok(Some(Waits::Closed)),
-                    Ok(Flushed::All) => Ok(Some(Waits::Readable)),
-                    Ok(Flushed::Blocked) => Ok(Some(Waits::Writable)),
-                    Err(error) => Err(error),
-                },
+                Ok((_, len)) if len < buffer.len() && self.is_between() => {
+                    match self.flush(&shared.file) {
+                        Ok(Flushed::All) if self.close_when_sent => Ok(Some(Waits::Closed)),
+                        Ok(Flushed::All) => Ok(Some(Waits::Readable)),
+                        Ok(Flushed::Blocked) => Ok(Some(Waits::Writable)),
+                        Err(error) => Err(error),
+                    }
+                }
                 Ok(_) | Err(Errno::INTR) => Ok(None),
                 Err(Errno::AGAIN) => Ok(Some(Waits::Readable)),
                 Err(errno) => Err(errno.into()),
@@ -346,8 +356,8 @@ impl Connection {
         }
     }
 
-    /// Sends what is due.
-    fn flush(&mut self) -> io::Result<Flushed> {
+    /// Sends what is due; long content from `file`.
+    fn flush(&mut self, file: &PatternFile) -> io::Result<Flushed> {
         loop {
             if let Some(Content {
                 offset,
@@ -358,17 +368,17 @@ impl Connection {
                 self.next_chunk(offset, end);
             }
             let head = &self.out[self.out_sent..];
-            let body = match self.sending {
+            let (offset, left) = match self.sending {
                 Some(Content {
                     offset,
                     end,
                     chunked: false,
-                }) => {
-                    let slice = pattern::from(offset);
-                    &slice[..(end - offset).min(slice.len() as u64) as usize]
-                }
-                _ => &[],
+                }) => (offset, end - offset),
+                _ => (0, 0),
             };
+            let from_file = left >= FROM_FILE_BYTES_MIN;
+            let slice = pattern::from(offset);
+            let body = &slice[..left.min(slice.len() as u64) as usize];
             if head.is_empty() && body.is_empty() {
                 self.out.clear();
                 self.out_sent = 0;
@@ -379,6 +389,12 @@ impl Connection {
             }
             let head_len = head.len();
             let sent = match (head_len, body.len()) {
+                (0, _) if from_file => file.send(&self.socket, offset, left),
+                // The content follows at once, in the same packet.
+                _ if from_file => {
+                    let flags = SendFlags::MORE | SendFlags::NOSIGNAL;
+                    rustix::net::send(&self.socket, head, flags).map_err(io::Error::from)
+                }
                 (_, 0) => (&self.socket).write(head),
                 (0, _) => (&self.socket).write(body),
                 _ => (&self.socket).write_vectored(&[IoSlice::new(head), IoSlice::new(body)]),

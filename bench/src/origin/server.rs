@@ -15,7 +15,10 @@ use super::{
     answer::Heads,
     connection::{Connection, Shared, Waits},
 };
-use crate::poll::{Interest, Poller, Ready, Token};
+use crate::{
+    pattern::PatternFile,
+    poll::{Interest, Poller, Ready, Token},
+};
 
 /// Longest queue of connections nobody accepted yet. The kernel caps it at `net.core.somaxconn`.
 pub(crate) const BACKLOG: i32 = 8192;
@@ -78,6 +81,7 @@ impl Server {
         let shared = Shared {
             heads: Heads::new(),
             read_buffer,
+            file: PatternFile::new()?,
             now: Instant::now(),
         };
         let alarms = BinaryHeap::new();
