@@ -51,8 +51,8 @@ async fn relay(ring: &Ring, client: OwnedFd, origin: SocketAddr) -> io::Result<(
     };
     let (client, origin) = (side(client, Group::Small)?, side(origin, Group::Large)?);
     poll_fn(|cx| {
-        let up = poll_pass(&client, &origin, cx)?;
-        let down = poll_pass(&origin, &client, cx)?;
+        let up = poll_pass(&client, &origin, true, cx)?;
+        let down = poll_pass(&origin, &client, false, cx)?;
         if up.is_ready() || down.is_ready() {
             return Poll::Ready(Ok(()));
         }
@@ -61,12 +61,17 @@ async fn relay(ring: &Ring, client: OwnedFd, origin: SocketAddr) -> io::Result<(
     .await
 }
 
-/// Passes on what arrives; ready when `from` has ended and all of it is sent.
-fn poll_pass(from: &Socket, to: &Socket, cx: &Context<'_>) -> Poll<io::Result<()>> {
+/// Passes on what arrives, where `asks` to one who then owes an answer; ready when `from` has ended and all of it is sent.
+fn poll_pass(from: &Socket, to: &Socket, asks: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
     loop {
         ready!(to.poll_unsent(cx, UNSENT_BYTES_MAX))?;
         match ready!(from.poll_receive(cx))? {
-            Some(lease) => to.send(lease),
+            Some(lease) => {
+                to.send(lease);
+                if asks {
+                    to.expect();
+                }
+            }
             None => return to.poll_unsent(cx, 0),
         }
     }
