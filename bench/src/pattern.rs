@@ -18,7 +18,7 @@ pub const PERIOD_BYTES: usize = 64 * 1024;
 /// The table holds the sequence this often, so that long slices can be had from any offset.
 const REPEATS: usize = 5;
 
-/// The file holds as much of it: most bodies are sent in one go.
+/// The file holds as much of it: 1 MiB from any offset within the period, so that most bodies are sent in one go.
 const FILE_BYTES: usize = 1024 * 1024 + PERIOD_BYTES;
 
 static TABLE: LazyLock<Box<[u8]>> = LazyLock::new(|| {

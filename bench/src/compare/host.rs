@@ -25,7 +25,7 @@ pub struct Machine {
     pub processor: String,
     /// The kernel's version.
     pub kernel: String,
-    /// TCP's congestion control where a socket asks for none. It decides how long answers leave.
+    /// TCP's congestion control where a socket asks for none. It decides in how many pieces long answers leave, and when.
     pub congestion_control: String,
 }
 
@@ -37,8 +37,8 @@ impl Machine {
             .lines()
             .find_map(|line| line.strip_prefix("model name")?.split_once(':'));
         let sysctl = |path: &str| {
-            let value = fs::read_to_string(format!("/proc/sys/{path}")).unwrap_or_default();
-            value.trim().to_owned()
+            fs::read_to_string(format!("/proc/sys/{path}"))
+                .map_or_else(|_| "unknown".to_owned(), |value| value.trim().to_owned())
         };
         Self {
             cpus: CpuList::available().map_or(0, |cpus| cpus.as_slice().len()),

@@ -13,8 +13,9 @@ use super::{
 };
 use crate::poll::{Interest, Poller, Token};
 
-/// Content that nobody looks at is dropped without being copied from so many bytes on; fewer come with what follows them.
-const DROPPED_BYTES_MIN: usize = 16 * 1024;
+/// Content that nobody looks at is dropped without being copied while at least as much of it is to come; less comes with
+/// what follows it.
+const DROPPED_BYTES_MIN: usize = 64 * 1024;
 
 /// Where the connection stands.
 enum Phase {

@@ -17,10 +17,10 @@ use crate::{
     pattern::{self, PatternFile},
 };
 
-/// Content up to this size is copied behind its head and sent with it; longer content is sent from where it lies.
+/// Content up to this size is copied behind its head and sent with it; longer content is sent from the table...
 const COPIED_BYTES_MAX: u64 = 4096;
 
-/// Content of which at least as much is to come is sent from a file, which copies nothing; less costs more that way.
+/// ...and while at least as much is to come, from a file, which copies nothing but takes a call more.
 const FROM_FILE_BYTES_MIN: u64 = 64 * 1024;
 
 /// Answers to pipelined requests are collected up to this size before they are sent.

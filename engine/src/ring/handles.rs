@@ -128,14 +128,12 @@ impl Socket {
         }
     }
 
-    /// Something is due from the peer, until anything of it comes: a busy reactor waits for several such sockets at once.
-    pub fn expect(&self) {
+    /// Something is due from the peer, until anything comes: a busy reactor waits for several such sockets at once.
+    pub fn expect_soon(&self) {
         let mut state = self.ring.shared.state.borrow_mut();
         let state = &mut *state;
-        if let Some(socket) = state.sockets.get(self.key)
-            && !std::mem::replace(&mut socket.owes, true)
-        {
-            state.owed += 1;
+        if let Some(socket) = state.sockets.get(self.key) {
+            state.together.expect(&mut socket.due_since);
         }
     }
 

@@ -75,17 +75,24 @@ pub(super) const PIPES_MAX: usize = 32;
 /// Completions a busy reactor sleeps for at the most. 32 saved no more.
 pub(super) const TOGETHER_MAX: u32 = 16;
 
-/// How long it does so, in microseconds, before it is content with one.
+/// How long it does so, in microseconds, before fewer will do: what a network card's own coalescing takes, and one or two
+/// requests' work.
 pub(super) const TOGETHER_US: u32 = 100;
 
-/// From this part of its time on, in percent, a thread is busy enough to sleep for more than one completion...
+/// From this part of its time on, in percent of CPU time, a thread is busy enough to sleep for more than one completion...
 pub(super) const BUSY_MIN: u64 = 70;
 
-/// ...and from here on for [`TOGETHER_MAX`] of them.
+/// ...and from here on for [`TOGETHER_MAX`] of them. Between the two it settles: whoever sleeps for more is less busy.
 pub(super) const BUSY_FULL: u64 = 90;
 
 /// Over how long it is looked how busy the thread is.
 pub(super) const BUSY_WINDOW_NS: u64 = 8_000_000;
+
+/// Where more than one in so many sleeps bring fewer than they were for, they are for too many.
+pub(super) const SHORT_PART: u32 = 4;
+
+/// Windows until a thread to which even two at once did not come tries again.
+pub(super) const REST_WINDOWS: u32 = 16;
 
 /// Single-shot accepts kept armed per listening socket.
 pub(super) const ACCEPTS_ARMED: usize = 16;

@@ -13,7 +13,6 @@ mod handles;
 mod limits;
 mod operating;
 mod operation;
-mod patience;
 mod prefetch;
 pub mod probe;
 mod reactor;
@@ -24,6 +23,7 @@ mod slots;
 mod socket;
 mod splicing;
 mod timer;
+mod together;
 
 use std::task::{Context, Waker};
 

@@ -44,7 +44,7 @@ impl State {
         }
         socket.closing = true;
         socket.unattended = None;
-        self.owed -= u32::from(std::mem::take(&mut socket.owes));
+        self.together.came(&mut socket.due_since);
         let in_flight = socket.send_in_flight();
         if in_flight {
             let flow = socket.flow();

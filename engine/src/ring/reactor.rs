@@ -20,11 +20,11 @@ use super::limits::{
     TOGETHER_US,
 };
 use super::operation::{AcceptorEntry, Operation};
-use super::patience::Patience;
 use super::slots::{Key, Slots};
 use super::socket::{Entry, Flow, Gather};
 use super::splicing::Pipes;
 use super::timer::Wheel;
+use super::together::Together;
 
 /// Completions taken at a time: their sockets' memory is asked for together.
 const BATCH: usize = 32;
@@ -80,9 +80,7 @@ pub(super) struct State {
     pub(super) accept_waits_first: bool,
     pub(super) unattended: Vec<u64>,
     pub(super) wheel: Wheel,
-    /// Sockets of whose peers something is due.
-    pub(super) owed: u32,
-    pub(super) patience: Patience,
+    pub(super) together: Together,
     pub(super) counters: Counters,
     pub(super) remote: Option<RemoteState>,
     #[allow(
@@ -156,8 +154,7 @@ impl Ring {
                     accept_waits_first: true,
                     unattended: Vec::new(),
                     wheel: Wheel::new(now_ns / 1_000_000),
-                    owed: 0,
-                    patience: Patience::new(waits_for_several, now_ns, clock::thread_cpu_ns()),
+                    together: Together::new(waits_for_several, now_ns, clock::thread_cpu_ns()),
                     counters: Counters::default(),
                     remote: None,
                     gathers: Vec::new(),
@@ -273,14 +270,18 @@ impl Ring {
         let hungry = state.feed_starved(&self.shared.buffers, self.now_ms());
         state.push_sends();
         let block = block && !hungry && state.unattended.is_empty() && !state.quiet_awaited();
-        state.enter(block, self.now_ms());
+        let wanted = state.enter(block, self.now_ms());
         let now_ns = clock::now_ns();
         self.shared.now_ns.set(now_ns);
-        if state.patience.is_due(now_ns) {
-            state.patience.look(now_ns, clock::thread_cpu_ns());
-        }
         let submitted = state.submitted_quiet();
+        let before = state.counters.completions;
         state.reap(&self.shared.buffers);
+        state
+            .together
+            .slept(wanted, state.counters.completions - before);
+        if state.together.is_due(now_ns) {
+            state.together.look(now_ns, clock::thread_cpu_ns());
+        }
         state.settle_quiet(submitted);
         state.wheel.advance(self.now_ms(), &mut state.unattended);
     }
@@ -334,12 +335,15 @@ impl State {
         }
     }
 
-    pub(super) fn enter(&mut self, block: bool, now_ms: u64) {
+    /// For how many completions it slept, if it did.
+    pub(super) fn enter(&mut self, block: bool, now_ms: u64) -> u32 {
         const GETEVENTS: u32 = 1;
         const EXT_ARG: u32 = 1 << 3;
         self.counters.enters += 1;
         let queued = self.uring.submission().len() as u32;
         let ready = !self.uring.completion().is_empty();
+        let mut want = 0;
+        let submitter = self.uring.submitter();
         let result = if block && !ready {
             let mut wait = self.wheel.wait_ms(now_ms);
             if self.is_starved() {
@@ -352,15 +356,13 @@ impl State {
             if let Some(time) = &time {
                 arguments = arguments.timespec(time);
             }
-            let want = self.patience.completions(self.owed);
+            want = self.together.completions();
             if want > 1 {
                 arguments = arguments.min_wait_usec(TOGETHER_US);
             }
-            let submitter = self.uring.submitter();
             // SAFETY: the argument is of the kind EXT_ARG asks for and outlives the call.
             unsafe { submitter.enter(queued, want, GETEVENTS | EXT_ARG, Some(&arguments)) }
         } else {
-            let submitter = self.uring.submitter();
             // SAFETY: no argument is passed.
             unsafe { submitter.enter::<libc::sigset_t>(queued, 0, GETEVENTS, None) }
         };
@@ -370,6 +372,7 @@ impl State {
                 _ => panic!("io_uring_enter: {error}"),
             }
         }
+        want
     }
 
     pub(super) fn reap(&mut self, buffers: &Rc<Buffers>) {

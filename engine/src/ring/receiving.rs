@@ -62,7 +62,9 @@ impl State {
             );
             return;
         };
-        self.owed -= u32::from(std::mem::take(&mut socket.owes));
+        if result >= 0 {
+            self.together.came(&mut socket.due_since);
+        }
         if let Some(index) = cqueue::buffer_select(flags) {
             let lease = buffers.filled(socket.group, index, result.max(0) as usize);
             if result > 0 {

@@ -191,8 +191,8 @@ pub(super) struct Entry {
     pub(super) last: Last,
     /// The unattended event was reported.
     pub(super) reported: bool,
-    /// Something is due from the peer: counted among what the reactor is owed.
-    pub(super) owes: bool,
+    /// Since when something is due from the peer, as [`Together`](super::together::Together) counts.
+    pub(super) due_since: u16,
     /// The socket is given up: closed once no operation of its own is left.
     pub(super) closing: bool,
     flow: Option<Box<Flow>>,
@@ -221,7 +221,7 @@ impl Entry {
             unwaiting: false,
             last: Last::No,
             reported: false,
-            owes: false,
+            due_since: 0,
             closing: false,
             flow,
             unattended: None,

@@ -104,8 +104,9 @@ impl Connection {
         self.writer.begin(framing);
         self.request_sent = framing.is_empty();
         self.stream.socket().send(head);
+        // Not where a body is to come: its answer may be there before its end.
         if self.request_sent {
-            self.stream.socket().expect();
+            self.stream.socket().expect_soon();
         }
     }
 
