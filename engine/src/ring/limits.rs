@@ -89,10 +89,10 @@ pub(super) const BUSY_FULL: u64 = 90;
 pub(super) const BUSY_WINDOW_NS: u64 = 8_000_000;
 
 /// Where more than one in so many sleeps bring fewer than they were for, they are for too many.
-pub(super) const SHORT_PART: u32 = 4;
+pub(super) const SHORT_PART: u32 = 2;
 
 /// Windows until a thread to which even two at once did not come tries again.
-pub(super) const REST_WINDOWS: u32 = 16;
+pub(super) const REST_WINDOWS: u32 = 4;
 
 /// Single-shot accepts kept armed per listening socket.
 pub(super) const ACCEPTS_ARMED: usize = 16;
