@@ -61,7 +61,8 @@ async fn relay(ring: &Ring, client: OwnedFd, origin: SocketAddr) -> io::Result<(
     .await
 }
 
-/// Passes on what arrives, to one who owes an answer from then on if this `asks`; ready when `from` has ended and all of it is sent.
+/// Passes on what arrives, to one who owes an answer from then on if this `asks`; ready when `from` has ended and all of it
+/// is sent.
 fn poll_pass(from: &Socket, to: &Socket, asks: bool, cx: &Context<'_>) -> Poll<io::Result<()>> {
     loop {
         ready!(to.poll_unsent(cx, UNSENT_BYTES_MAX))?;
