@@ -178,11 +178,12 @@ impl<P: Protocol> Connection<P> {
                     return After::Closed(ErrorKind::EarlyClose);
                 }
                 Ok(Attempt::Done(len)) => {
-                    if drops {
-                        self.protocol.dropped(len, requests, finished);
-                    } else if let Err(kind) =
+                    let taken = if drops {
+                        self.protocol.dropped(len, requests, finished)
+                    } else {
                         self.protocol.receive(&buffer[..len], requests, finished)
-                    {
+                    };
+                    if let Err(kind) = taken {
                         return After::Closed(kind);
                     }
                     if len < room {

@@ -120,11 +120,15 @@ impl Protocol for Http1 {
         }
     }
 
-    fn dropped(&mut self, bytes: usize, requests: &Requests, finished: &mut Vec<Finished>) {
+    fn dropped(
+        &mut self,
+        bytes: usize,
+        requests: &Requests,
+        finished: &mut Vec<Finished>,
+    ) -> Result<(), ErrorKind> {
         self.content_bytes += bytes as u64;
-        if self.reader.skip_content(bytes as u64) {
-            self.finish(requests, finished);
-        }
+        self.reader.skip_content(bytes as u64);
+        self.receive(&[], requests, finished)
     }
 
     fn end_of_stream(&mut self, requests: &Requests, finished: &mut Vec<Finished>) {

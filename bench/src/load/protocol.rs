@@ -98,8 +98,13 @@ pub(super) trait Protocol: Default {
     /// So many bytes that come next are counted, not looked at: they may be dropped unread.
     fn unseen(&self, requests: &Requests) -> u64;
 
-    /// So many of those were dropped.
-    fn dropped(&mut self, bytes: usize, requests: &Requests, finished: &mut Vec<Finished>);
+    /// So many of those were dropped; else as [`receive`](Self::receive).
+    fn dropped(
+        &mut self,
+        bytes: usize,
+        requests: &Requests,
+        finished: &mut Vec<Finished>,
+    ) -> Result<(), ErrorKind>;
 
     /// The peer has ended its side, which may be what an answer was waiting for.
     fn end_of_stream(&mut self, requests: &Requests, finished: &mut Vec<Finished>);
